@@ -1,0 +1,40 @@
+# Two commands do everything on a fresh Debian machine with Rust:
+#   make run    build, then gate + booking with a sample event
+#   make test   all tests
+# Both install what is missing from Debian; nothing else is fetched but crates
+# and, for the browser tests, npm packages by their lock file.
+
+CARGO ?= cargo
+SHELL := /bin/bash
+.DEFAULT_GOAL := run
+.PHONY: run build test lint fmt bench tools-build tools-test tools-bench
+
+run: build
+	./target/release/usher demo
+
+build: tools-build
+	$(CARGO) build --release --locked
+
+test: tools-test lint
+	$(CARGO) test --locked
+	tests/browser/run
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets --locked -- --deny warnings
+
+fmt:
+	$(CARGO) fmt
+
+bench: build tools-bench
+	$(CARGO) bench --locked
+	benches/compare/run --write
+
+tools-build:
+	deploy/tools cmake cc pkg-config
+
+tools-test:
+	deploy/tools cmake cc pkg-config redis-server postgres chromium node
+
+tools-bench:
+	deploy/tools cmake cc redis-server nginx haproxy wrk python3

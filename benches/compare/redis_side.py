@@ -1,0 +1,58 @@
+"""What a line costs Redis: memory for a waiter, script time for a tick."""
+
+import socket
+import statistics
+import time
+from collections import defaultdict
+
+
+class Redis:
+    """Just enough of the protocol to ask for figures."""
+
+    def __init__(self, port):
+        self.stream = socket.create_connection(("127.0.0.1", port)).makefile("rwb")
+
+    def ask(self, *words):
+        words = [str(word).encode() for word in words]
+        self.stream.write(b"*%d\r\n" % len(words))
+        for word in words:
+            self.stream.write(b"$%d\r\n%s\r\n" % (len(word), word))
+        self.stream.flush()
+        return self.reply()
+
+    def reply(self):
+        kind, rest = (line := self.stream.readline().rstrip())[:1], line[1:]
+        if kind == b"*":
+            return [self.reply() for _ in range(int(rest))]
+        if kind == b"$":
+            return self.stream.read(int(rest) + 2)[:-2].decode(errors="replace") if int(rest) >= 0 else None
+        if kind == b"-":
+            raise SystemExit(f"redis: {rest.decode()}")
+        return int(rest) if kind == b":" else rest.decode()
+
+    def used_memory(self):
+        info = dict(line.split(":", 1) for line in self.ask("INFO", "memory").split("\r\n") if ":" in line)
+        return int(info["used_memory"])
+
+
+def tick_ms(redis, gate, batch, seconds):
+    """Script time of ticks of `batch`: make room and admit, (median, worst).
+
+    Calls are never claimed, so once the claim window has passed each tick also
+    gives up a batch of them: the dearest tick there is. Scripts that took
+    under half a millisecond had nothing to do and are left out.
+    """
+    gate.ask("/admin/v1/rooms/wait", "PATCH", {"capacity": batch * 1_000, "batch": batch})
+    time.sleep(7)  # past the claim window
+    redis.ask("CONFIG", "SET", "slowlog-max-len", 100_000)
+    redis.ask("CONFIG", "SET", "slowlog-log-slower-than", 500)
+    redis.ask("SLOWLOG", "RESET")
+    time.sleep(seconds)
+    entries = redis.ask("SLOWLOG", "GET", -1)
+    gate.ask("/admin/v1/rooms/wait", "PATCH", {"capacity": 1})
+    by_script = defaultdict(list)
+    for entry in entries:
+        if entry[3][0].upper() in ("EVALSHA", "EVAL"):
+            by_script[entry[3][1]].append(entry[2] / 1_000)
+    times = by_script.values()
+    return sum(map(statistics.median, times)), sum(map(max, times))

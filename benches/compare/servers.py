@@ -1,0 +1,185 @@
+"""The servers that are compared, each on a free loopback port of its own.
+
+Everything they write is in one scratch folder that goes with the run.
+"""
+
+import json
+import shutil
+import socket
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+from measure import wait_for
+
+NEEDED = {"nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk", "redis-server": "redis-server"}
+
+NGINX = """
+daemon off; worker_processes 1; worker_rlimit_nofile 20000; pid {scratch}/nginx.pid; error_log stderr crit;
+events {{ worker_connections 16000; }}
+http {{
+  access_log off; keepalive_requests 1000000000; keepalive_timeout 600;
+  client_body_temp_path {scratch}; proxy_temp_path {scratch}; fastcgi_temp_path {scratch};
+  uwsgi_temp_path {scratch}; scgi_temp_path {scratch};
+  upstream app {{ server 127.0.0.1:{app}; keepalive 128; keepalive_requests 1000000000; }}
+  server {{ listen 127.0.0.1:{port} backlog=4096; {server} }}
+}}
+"""
+ANSWERS = 'location / { default_type text/plain; return 200 "thirty-seven bytes that the app sends"; }'
+FORWARDS = 'location / { proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ""; }'
+
+HAPROXY = """
+global
+  nbthread 1
+  maxconn 4000
+defaults
+  mode http
+  timeout connect 2s
+  timeout client 600s
+  timeout server 600s
+  http-reuse always
+frontend crowd
+  bind 127.0.0.1:{port}
+  default_backend app
+backend app
+  server app 127.0.0.1:{app}
+"""
+
+USHER = """
+[gate]
+listen = "127.0.0.1:{port}"
+threads = 1
+[gate.limits]
+idle_timeout = "10m"
+[admin]
+listen = "127.0.0.1:{admin}"
+[store]
+{store}
+[log]
+level = "warn"
+
+# Nearly stands still, so that a full line stays full.
+[[room]]
+name = "wait"
+hosts = ["wait.test"]
+upstreams = ["http://127.0.0.1:{app}"]
+session_header = "Bench-Visitor"
+capacity = 1
+batch = 1000
+idle_timeout = "24h"
+claim_window = "5s"
+poll = {{ min = "0s" }}
+
+[[room]]
+name = "pass"
+hosts = ["pass.test"]
+upstreams = ["http://127.0.0.1:{app}"]
+capacity = 10000
+batch = 10000
+tick = "100ms"
+pass_ttl = "2h"
+poll = {{ min = "0s" }}
+"""
+
+
+def missing():
+    return [package for command, package in NEEDED.items() if not shutil.which(command)]
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def answers(port):
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+class Servers:
+    """Starts servers and stops all of them at the end."""
+
+    def __init__(self, scratch, usher):
+        self.scratch, self.usher, self.running = scratch, usher, []
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in reversed(self.running):
+            process.terminate()
+        for process in self.running:
+            process.wait()
+
+    def start(self, command, port):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=self.log, cwd=self.scratch)
+        self.running.append(process)
+        wait_for(lambda: answers(port) or process.poll() is not None, f"{command[0]} on port {port}")
+        if process.poll() is not None:
+            raise SystemExit(f"{command[0]} ended:\n{(self.scratch / 'servers.log').read_text()}")
+        return process.pid
+
+    @property
+    def log(self):
+        return open(self.scratch / "servers.log", "a")
+
+    def write(self, name, text):
+        path = self.scratch / name
+        path.write_text(text)
+        return path
+
+    def nginx(self, server, app=1):
+        port = free_port()
+        conf = NGINX.format(scratch=self.scratch, port=port, app=app, server=server)
+        path = self.write(f"nginx-{port}.conf", conf)
+        return self.start(["nginx", "-p", str(self.scratch), "-e", "stderr", "-c", path], port), port
+
+    def haproxy(self, app):
+        port = free_port()
+        path = self.write("haproxy.cfg", HAPROXY.format(port=port, app=app))
+        return self.start(["haproxy", "-db", "-f", path], port), port
+
+    def redis(self):
+        port = free_port()
+        command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", "."]
+        return self.start(command, port), port
+
+    def gate(self, app, redis=None):
+        store = f'kind = "redis"\nurl = "redis://127.0.0.1:{redis}"' if redis else 'kind = "memory"'
+        gate = Gate(free_port(), free_port())
+        text = USHER.format(port=gate.port, admin=gate.admin, app=app, store=store)
+        path = self.write(f"usher-{gate.port}.toml", text)
+        started = time.monotonic()
+        gate.pid = self.start([self.usher, "gate", "--config", path], gate.admin)
+        wait_for(gate.is_ready, "the gate is ready")
+        gate.start_s = time.monotonic() - started
+        return gate
+
+
+class Gate:
+    """A running gate and its admin listener."""
+
+    def __init__(self, port, admin):
+        self.port, self.admin, self.pid = port, admin, None
+
+    def ask(self, path, method="GET", body=None):
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.admin}{path}", method=method, data=body and json.dumps(body).encode()
+        )
+        with urllib.request.urlopen(request) as answer:
+            return answer.read().decode()
+
+    def is_ready(self):
+        try:
+            return self.ask("/readyz") == "ready\n" and answers(self.port)
+        except urllib.error.URLError:
+            return False
+
+    def waiting(self):
+        return json.loads(self.ask("/admin/v1/rooms/wait"))["waiting"]
+
+    def view_bytes(self):
+        name = 'usher_room_view_bytes{room="wait"} '
+        return next(int(line[len(name) :]) for line in self.ask("/metrics").splitlines() if line.startswith(name))

@@ -1,0 +1,198 @@
+//! The booking office: what the gate protects, and what runs without it too.
+//!
+//! Owns events, seats, holds, orders, payments, wallets and tickets, behind an
+//! HTTP API and a plain page. Never knows of lines or places: of the gate it
+//! sees only the signed assertion that lets a caller in, and tells it by
+//! `Usher-Command` when a purchase begins and ends.
+
+pub mod accounts;
+pub mod admission;
+pub mod audit;
+pub mod db;
+pub mod events;
+pub mod holds;
+pub mod idempotency;
+pub mod openapi;
+pub mod orders;
+pub mod outbox;
+pub mod page;
+pub mod paging;
+pub mod pass;
+pub mod payments;
+pub mod problem;
+pub mod reaper;
+pub mod seats;
+pub mod tickets;
+pub mod wallet;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use rand::SeedableRng as _;
+use rand::rngs::StdRng;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::config;
+use crate::domain::seat::EventId;
+use crate::domain::time::Timestamp;
+use accounts::{Attempts, Passwords, Tokens};
+use db::{Db, DbError, RowExt as _};
+use events::{Layouts, SoldAs};
+use holds::{Holds, MemoryHolds};
+use pass::Passes;
+use tickets::Codes;
+
+pub use audit::Finding;
+pub use events::sample::ID as SAMPLE_EVENT;
+
+/// What the gate is told: a purchase begins (`extend=SECONDS`) or is done (`complete`).
+const COMMAND: &str = "usher-command";
+/// What the gate is told of the seats left.
+const STOCK: &str = "usher-stock";
+
+/// Why the office does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The database does not come up.
+    #[error("the booking database cannot be used")]
+    Database(#[from] DbError),
+    /// No random bytes, or a key the library refuses.
+    #[error("keys cannot be made: {0}")]
+    Keys(String),
+    /// The first administrator cannot be made.
+    #[error("the administrator of the settings cannot be made: {0}")]
+    Admin(&'static str),
+    /// Something is asked for that this build does not do.
+    #[error("{0}")]
+    Unsupported(&'static str),
+}
+
+/// The booking office.
+pub struct Booking {
+    settings: config::Booking,
+    clock: Arc<dyn Clock>,
+    db: Db,
+    holds: Holds,
+    layouts: Layouts,
+    bodies: seats::Bodies,
+    passwords: Passwords,
+    attempts: Attempts,
+    tokens: Tokens,
+    passes: Passes,
+    codes: Codes,
+    /// Rung when a payment was asked for.
+    payment_work: Notify,
+    /// Draws among near-equal seats.
+    lot: Mutex<StdRng>,
+}
+
+impl std::fmt::Debug for Booking {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Booking").field("settings", &self.settings.listen).finish_non_exhaustive()
+    }
+}
+
+impl Booking {
+    /// Connects, brings the database up to date and makes what is missing: keys,
+    /// the administrator of the settings.
+    ///
+    /// # Errors
+    /// [`OpenError`]
+    pub async fn open(settings: &config::Booking, clock: Arc<dyn Clock>) -> Result<Arc<Self>, OpenError> {
+        if settings.redis_url.is_some() {
+            return Err(OpenError::Unsupported("booking.holds = \"redis\" is not built yet; use \"memory\""));
+        }
+        let db = Db::open(&settings.database).await?;
+        let jwt_secret = match &settings.jwt_secret {
+            Some(secret) => secret.clone(),
+            None => secret(&db, "jwt_secret").await?,
+        };
+        let code_key = secret(&db, "ticket_key").await?;
+        let keys = |why: &dyn std::fmt::Display| OpenError::Keys(why.to_string());
+        let mut seed = [0; 32];
+        getrandom::fill(&mut seed).map_err(|why| keys(&why))?;
+        let booking = Arc::new(Self {
+            settings: settings.clone(),
+            clock,
+            holds: Holds::open(Arc::new(MemoryHolds::default()), db.clone()).await?,
+            layouts: Layouts::new(db.clone()),
+            bodies: seats::Bodies::default(),
+            passwords: Passwords::new().map_err(|why| keys(&why))?,
+            attempts: Attempts::default(),
+            tokens: Tokens::new(jwt_secret.as_bytes()),
+            passes: Passes::new(&settings.assertion_keys),
+            codes: Codes::new(code_key.as_bytes()).map_err(|why| keys(&why))?,
+            payment_work: Notify::new(),
+            lot: Mutex::new(StdRng::from_seed(seed)),
+            db,
+        });
+        if let Some((email, password)) = &settings.admin {
+            let made = booking.ensure_admin(email, password).await;
+            made.map_err(|problem| OpenError::Admin(problem.code().as_str()))?;
+        }
+        Ok(booking)
+    }
+
+    /// Everything over HTTP: the API, its description, the page, health.
+    pub fn router(self: &Arc<Self>) -> axum::Router {
+        openapi::router(Arc::clone(self))
+    }
+
+    /// Runs the background jobs until `shutdown`, and a payment under way to its end.
+    pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
+        let jobs = TaskTracker::new();
+        for _ in 0..self.db.writers() {
+            jobs.spawn(Arc::clone(&self).run_payments(shutdown.clone()));
+        }
+        jobs.spawn(Arc::clone(&self).run_reaper(shutdown.clone()));
+        jobs.spawn(Arc::clone(&self).run_relay(shutdown));
+        jobs.close();
+        jobs.wait().await;
+    }
+
+    /// Puts the sample event into a database without events; whether it did.
+    ///
+    /// # Errors
+    /// [`DbError`]
+    pub async fn load_sample(&self) -> Result<bool, DbError> {
+        let row = sqlx::query("SELECT COUNT(*) AS events FROM events").fetch_one(self.db.read()).await?;
+        if row.int("events")? > 0 {
+            return Ok(false);
+        }
+        let Ok(id) = SAMPLE_EVENT.parse::<EventId>() else { return Ok(false) };
+        match self.create_event(&id, SoldAs::Hall, &events::sample::event(self.now())).await {
+            Ok(()) => Ok(true),
+            Err(problem) => Err(DbError::Corrupt(format!("the sample event: {}", problem.code().as_str()))),
+        }
+    }
+
+    /// Closes the database connections, waiting for those in use.
+    pub async fn close(&self) {
+        self.db.close().await;
+    }
+
+    fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+}
+
+/// A secret that every process over this database shares, made by the first.
+async fn secret(db: &Db, name: &str) -> Result<String, OpenError> {
+    let mut bytes = [0_u8; 32];
+    getrandom::fill(&mut bytes).map_err(|why| OpenError::Keys(why.to_string()))?;
+    let fresh: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let mut tx = db.begin().await?;
+    sqlx::query("INSERT INTO facts (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
+        .bind(name)
+        .bind(fresh)
+        .execute(&mut *tx)
+        .await
+        .map_err(DbError::from)?;
+    let row = sqlx::query("SELECT value FROM facts WHERE name = $1").bind(name).fetch_one(&mut *tx).await;
+    let value = row.map_err(DbError::from)?.text("value")?;
+    tx.commit().await.map_err(DbError::from)?;
+    Ok(value)
+}

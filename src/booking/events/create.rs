@@ -1,0 +1,377 @@
+//! Making, changing and removing events.
+
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::{EventChange, Kind, Layout};
+use crate::booking::Booking;
+use crate::booking::db::{DbError, RowExt as _, Tx, tuples};
+use crate::booking::problem::{Code, Problem};
+use crate::domain::seat::EventId;
+use crate::domain::wallet::Money;
+
+/// Seats of one event, at most; one request makes them all.
+const MAX_SEATS: u32 = 100_000;
+/// Seats written by one statement. SQLite looks each `$N` up in a list of all of
+/// them, so a statement of a thousand seats takes longer than ten of a hundred.
+const CHUNK: usize = 100;
+
+/// Under which part of the API an event is sold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SoldAs {
+    /// `/api/events`: seats are chosen.
+    Hall,
+    /// `/api/tickets`: any of the places will do.
+    Admission,
+}
+
+impl SoldAs {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Hall => "hall",
+            Self::Admission => "admission",
+        }
+    }
+
+    pub(super) fn from_name(name: &str) -> Option<Self> {
+        [Self::Hall, Self::Admission].into_iter().find(|sold_as| sold_as.as_str() == name)
+    }
+}
+
+/// A new event.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+pub struct NewEvent {
+    /// Several dates of one show share it.
+    #[serde(default)]
+    pub series_id: Option<String>,
+    /// 1 to 200 characters.
+    #[schema(example = "Winter Night Live")]
+    pub title: String,
+    /// 1 to 200 characters.
+    #[schema(example = "Hangang Hall, Seoul")]
+    pub venue: String,
+    /// In ms since the Unix epoch.
+    pub starts_at: u64,
+    /// In ms since the Unix epoch.
+    pub sale_opens_at: u64,
+    /// Three capital letters.
+    #[schema(example = "KRW")]
+    pub currency: String,
+    /// At least one, in the order they are shown.
+    pub sections: Vec<NewSection>,
+}
+
+/// A section of a new event: `rows` or `capacity`.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+pub struct NewSection {
+    /// Begins its seats' ids; made from the name when left out.
+    #[serde(default)]
+    pub code: Option<String>,
+    /// For people.
+    #[schema(example = "A")]
+    pub name: String,
+    /// How its places are sold.
+    pub kind: Kind,
+    /// In the currency's smallest unit.
+    pub price: i64,
+    /// Nearest the stage first.
+    #[serde(default)]
+    pub rows: Vec<NewRow>,
+    /// Places without rows.
+    #[serde(default)]
+    pub capacity: Option<u32>,
+}
+
+/// A row of a new section.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+pub struct NewRow {
+    /// Its label.
+    pub row: RowLabel,
+    /// Its seats, numbered from 1.
+    pub seats: u32,
+}
+
+/// A row's label, as a text or a number.
+#[derive(Clone, Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum RowLabel {
+    /// Such as `"AA"`.
+    Text(String),
+    /// Such as `7`.
+    Number(u32),
+}
+
+impl RowLabel {
+    fn text(&self) -> String {
+        match self {
+            Self::Text(text) => text.trim().to_owned(),
+            Self::Number(number) => number.to_string(),
+        }
+    }
+}
+
+/// A checked section: its code, and its rows as label and length.
+struct Plan<'a> {
+    code: String,
+    section: &'a NewSection,
+    rows: Vec<(String, u32)>,
+}
+
+/// One seat to write.
+struct Place<'a> {
+    section: &'a str,
+    row_position: usize,
+    row: &'a str,
+    number: u32,
+}
+
+/// The label of the one row that places without rows are put in.
+const NO_ROW: &str = "0";
+
+fn invalid(detail: impl Into<String>) -> Problem {
+    Problem::new(Code::Invalid).because(detail)
+}
+
+fn text(value: &str, what: &str) -> Result<(), Problem> {
+    if (1..=200).contains(&value.trim().chars().count()) && !value.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(invalid(format!("{what}: expected 1 to 200 characters")))
+}
+
+/// A section's code: letters and digits of any script, `_` and `.`; anything else
+/// becomes one `_`.
+fn code_of(text: &str) -> String {
+    let mut code = String::new();
+    for c in text.trim().chars() {
+        match c {
+            c if c.is_alphanumeric() || c == '.' => code.push(c),
+            _ if !code.ends_with('_') => code.push('_'),
+            _ => {}
+        }
+    }
+    code.trim_matches('_').to_owned()
+}
+
+fn plan(section: &NewSection, at: usize) -> Result<Plan<'_>, Problem> {
+    let key = format!("sections[{at}]");
+    text(&section.name, &format!("{key}.name"))?;
+    let code = code_of(section.code.as_deref().unwrap_or(&section.name));
+    if code.is_empty() {
+        return Err(invalid(format!("{key}.code: expected letters or digits")));
+    }
+    if Money::price(section.price).is_none() {
+        return Err(invalid(format!("{key}.price: expected zero or more")));
+    }
+    let mut rows: Vec<_> = section.rows.iter().map(|row| (code_of(&row.row.text()), row.seats)).collect();
+    match (rows.is_empty(), section.capacity) {
+        (false, Some(_)) => return Err(invalid(format!("{key}: expected rows or capacity, not both"))),
+        (true, Some(capacity)) => rows.push((NO_ROW.to_owned(), capacity)),
+        (true, None) => return Err(invalid(format!("{key}: expected rows or capacity"))),
+        (false, None) => {}
+    }
+    let mut labels = std::collections::HashSet::new();
+    for (label, seats) in &rows {
+        if label.is_empty() || !labels.insert(label.clone()) {
+            return Err(invalid(format!("{key}.rows: expected labels that differ")));
+        }
+        if *seats == 0 || *seats > MAX_SEATS {
+            return Err(invalid(format!("{key}: expected 1 to {MAX_SEATS} seats")));
+        }
+    }
+    Ok(Plan { code, section, rows })
+}
+
+fn plans(new: &NewEvent) -> Result<Vec<Plan<'_>>, Problem> {
+    text(&new.title, "title")?;
+    text(&new.venue, "venue")?;
+    if let Some(series) = &new.series_id {
+        text(series, "series_id")?;
+    }
+    if new.currency.len() != 3 || !new.currency.bytes().all(|b| b.is_ascii_uppercase()) {
+        return Err(invalid("currency: expected three capital letters such as KRW"));
+    }
+    if [new.starts_at, new.sale_opens_at].into_iter().any(|at| i64::try_from(at).is_err()) {
+        return Err(invalid("starts_at, sale_opens_at: expected ms since the Unix epoch"));
+    }
+    if new.sections.is_empty() {
+        return Err(invalid("sections: expected at least one"));
+    }
+    let plans = new.sections.iter().enumerate().map(|(at, section)| plan(section, at));
+    let plans: Vec<_> = plans.collect::<Result<_, _>>()?;
+    let mut codes = std::collections::HashSet::new();
+    if let Some(double) = plans.iter().find(|plan| !codes.insert(&plan.code)) {
+        return Err(invalid(format!("sections: two are called {:?}", double.code)));
+    }
+    let seats = plans.iter().flat_map(|plan| &plan.rows).map(|(_, seats)| u64::from(*seats)).sum::<u64>();
+    if seats > u64::from(MAX_SEATS) {
+        return Err(invalid(format!("sections: expected {MAX_SEATS} seats at most")));
+    }
+    Ok(plans)
+}
+
+impl Booking {
+    /// Adds an event under `id` with all its seats, or nothing.
+    pub(in crate::booking) async fn create_event(
+        &self,
+        id: &EventId,
+        sold_as: SoldAs,
+        new: &NewEvent,
+    ) -> Result<(), Problem> {
+        let plans = plans(new)?;
+        let mut tx = self.db.begin().await?;
+        insert_event(&mut tx, id, sold_as, new, self.now().as_millis()).await?;
+        for (position, plan) in plans.iter().enumerate() {
+            insert_section(&mut tx, id, position, plan).await?;
+        }
+        let places: Vec<_> = plans.iter().flat_map(places).collect();
+        let mut first = 0;
+        for chunk in places.chunks(CHUNK) {
+            insert_seats(&mut tx, id, first, chunk).await?;
+            first += chunk.len();
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    pub(super) async fn change_event(&self, layout: &Layout, change: EventChange) -> Result<(), Problem> {
+        let title = change.title.unwrap_or_else(|| layout.title.clone());
+        let venue = change.venue.unwrap_or_else(|| layout.venue.clone());
+        text(&title, "title")?;
+        text(&venue, "venue")?;
+        let instant = |at: Option<u64>, now: crate::domain::time::Timestamp| {
+            i64::try_from(at.unwrap_or(now.as_millis()))
+                .map_err(|_| invalid("expected ms since the Unix epoch"))
+        };
+        let mut tx = self.db.begin().await?;
+        sqlx::query(
+            "UPDATE events SET title = $1, venue = $2, starts_at = $3, sale_opens_at = $4,
+             layout = layout + 1 WHERE id = $5",
+        )
+        .bind(title)
+        .bind(venue)
+        .bind(instant(change.starts_at, layout.starts_at)?)
+        .bind(instant(change.sale_opens_at, layout.sale_opens_at)?)
+        .bind(layout.id.as_str())
+        .execute(&mut *tx)
+        .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    pub(in crate::booking) async fn remove_event(&self, id: &EventId) -> Result<(), Problem> {
+        let mut tx = self.db.begin().await?;
+        let row = sqlx::query(
+            "SELECT COUNT(*) AS sales FROM orders
+             WHERE event_id = $1 AND status NOT IN ('EXPIRED', 'CANCELLED')",
+        )
+        .bind(id.as_str())
+        .fetch_one(&mut *tx)
+        .await?;
+        if row.int("sales")? > 0 {
+            return Err(Code::HasSales.into());
+        }
+        // What was never paid goes with the event; a ticket would keep it.
+        for sql in [
+            "DELETE FROM payments WHERE order_id IN (SELECT id FROM orders WHERE event_id = $1)",
+            "DELETE FROM orders WHERE event_id = $1",
+            "DELETE FROM events WHERE id = $1",
+        ] {
+            sqlx::query(sql).bind(id.as_str()).execute(&mut *tx).await?;
+        }
+        tx.commit().await?;
+        self.holds.forget(id).await;
+        Ok(())
+    }
+}
+
+fn places<'a>(plan: &'a Plan<'_>) -> impl Iterator<Item = Place<'a>> {
+    plan.rows.iter().enumerate().flat_map(move |(row_position, (row, seats))| {
+        (1..=*seats).map(move |number| Place { section: &plan.code, row_position, row, number })
+    })
+}
+
+async fn insert_event(
+    tx: &mut Tx,
+    id: &EventId,
+    sold_as: SoldAs,
+    new: &NewEvent,
+    now: u64,
+) -> Result<(), DbError> {
+    let stored = |at: u64| i64::try_from(at).unwrap_or(i64::MAX);
+    sqlx::query(
+        "INSERT INTO events
+             (id, series_id, title, venue, starts_at, sale_opens_at, currency, layout, created_at, kind)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, $9)",
+    )
+    .bind(id.as_str())
+    .bind(new.series_id.clone())
+    .bind(new.title.trim())
+    .bind(new.venue.trim())
+    .bind(stored(new.starts_at))
+    .bind(stored(new.sale_opens_at))
+    .bind(new.currency.as_str())
+    .bind(stored(now))
+    .bind(sold_as.as_str())
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn insert_section(
+    tx: &mut Tx,
+    event: &EventId,
+    position: usize,
+    plan: &Plan<'_>,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO sections (event_id, id, position, name, kind, price) VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(event.as_str())
+    .bind(plan.code.as_str())
+    .bind(i64::try_from(position).unwrap_or(i64::MAX))
+    .bind(plan.section.name.trim())
+    .bind(plan.section.kind.as_str())
+    .bind(plan.section.price)
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+async fn insert_seats(
+    tx: &mut Tx,
+    event: &EventId,
+    first: usize,
+    places: &[Place<'_>],
+) -> Result<(), DbError> {
+    let sql = format!(
+        "INSERT INTO seats (event_id, idx, id, section_id, row_position, row_label, number) VALUES {}",
+        tuples(places.len(), 7)
+    );
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+    for (i, place) in places.iter().enumerate() {
+        query = query
+            .bind(event.as_str())
+            .bind(i64::try_from(first + i).unwrap_or(i64::MAX))
+            .bind(format!("{}-{}-{}", place.section, place.row, place.number))
+            .bind(place.section)
+            .bind(i64::try_from(place.row_position).unwrap_or(i64::MAX))
+            .bind(place.row)
+            .bind(i64::from(place.number));
+    }
+    query.execute(&mut **tx).await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_keeps_letters_and_digits_of_any_script() {
+        assert_eq!(code_of("A"), "A");
+        assert_eq!(code_of(" Floor  B-2 "), "Floor_B_2");
+        assert_eq!(code_of("가구역"), "가구역");
+        assert_eq!(code_of("--"), "");
+    }
+}

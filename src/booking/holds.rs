@@ -1,0 +1,228 @@
+//! Holds: seats kept for one buyer for a while.
+//!
+//! Owns the step from "I want these" to a hold, over a [`HoldStore`] that is
+//! fast and may forget. What is sold or being paid for is the database's to
+//! say: it is loaded into the store before the first hold of an event is given.
+
+mod api;
+mod store;
+
+use std::sync::Arc;
+
+use super::db::{Db, DbError, RowExt as _};
+use super::events::Layout;
+use super::orders::Order;
+use super::problem::{Code, Problem};
+use crate::domain::order::AccountId;
+use crate::domain::seat::floor::{Hold, HoldError, Wanted};
+use crate::domain::seat::{EventId, HoldEpoch, HoldId, Outcome, Seat, SeatIndex};
+use crate::domain::time::Timestamp;
+
+pub use api::{
+    __path_extend, __path_hold, __path_release, BestOf, Extended, HoldView, NewHold, extend, hold, release,
+};
+pub use store::{HoldStore, HoldStoreError, Kept, MemoryHolds, Seats};
+
+/// The holds of every event.
+#[derive(Debug)]
+pub struct Holds {
+    store: Arc<dyn HoldStore>,
+    db: Db,
+    generation: u32,
+    /// One load at a time: a sale that is told while an event loads waits, or
+    /// the loaded state could be older than what was told.
+    loading: tokio::sync::Mutex<()>,
+}
+
+impl From<HoldStoreError> for Problem {
+    fn from(error: HoldStoreError) -> Self {
+        match error {
+            HoldStoreError::Refused(HoldError::NoHold) => Code::NotFound.into(),
+            HoldStoreError::Refused(HoldError::OverCap) => Code::TicketLimit.into(),
+            HoldStoreError::Refused(HoldError::Taken(_)) => Code::SeatsTaken.into(),
+            HoldStoreError::NotLoaded | HoldStoreError::Away(_) => {
+                tracing::warn!(%error, "hold store away");
+                Problem::new(Code::Unavailable).retry_after(1)
+            }
+        }
+    }
+}
+
+impl Holds {
+    /// Over a store that is empty now: raises the generation kept in the
+    /// database, so that every epoch given from here on is above all before.
+    ///
+    /// # Errors
+    /// [`DbError`]
+    pub async fn open(store: Arc<dyn HoldStore>, db: Db) -> Result<Self, DbError> {
+        let generation = raise_generation(&db).await?;
+        Ok(Self { store, db, generation, loading: tokio::sync::Mutex::default() })
+    }
+
+    /// Keeps all the wanted seats, or none.
+    ///
+    /// # Errors
+    /// `seats_taken` with the seats' ids, `ticket_limit`
+    pub async fn hold(&self, layout: &Layout, wanted: Wanted, now: Timestamp) -> Result<Hold, Problem> {
+        let mut held = self.store.hold(&layout.id, wanted.clone(), now).await;
+        if held == Err(HoldStoreError::NotLoaded) {
+            self.load(layout).await?;
+            held = self.store.hold(&layout.id, wanted, now).await;
+        }
+        match held {
+            Err(HoldStoreError::Refused(HoldError::Taken(seats))) => {
+                let ids: Vec<_> = seats.iter().map(|seat| layout.chair(*seat).id.clone()).collect();
+                Err(Problem::new(Code::SeatsTaken).with("seats", ids))
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// The caller's live hold.
+    ///
+    /// # Errors
+    /// `not_found`
+    pub async fn find(&self, id: HoldId, owner: AccountId, now: Timestamp) -> Result<Kept, Problem> {
+        Ok(self.store.find(id, owner, now).await?)
+    }
+
+    /// Stops the hold's clock, because a payment begins.
+    ///
+    /// # Errors
+    /// [`HoldStoreError`]
+    pub async fn fasten(&self, id: HoldId, owner: AccountId, now: Timestamp) -> Result<Kept, HoldStoreError> {
+        self.store.fasten(id, owner, now).await
+    }
+
+    /// Lets the clock run again. What cannot be told now, the hold's end tells.
+    pub async fn loosen(&self, id: HoldId) {
+        if let Err(error) = self.store.loosen(id).await {
+            tracing::warn!(%error, "a hold's clock stays stopped");
+        }
+    }
+
+    /// Tells the store how a payment or a cancellation ended. The database
+    /// knows already; a store that cannot be told now reads it when it loads.
+    pub async fn settle(&self, event: &EventId, seats: &[SeatIndex], epoch: HoldEpoch, outcome: Outcome) {
+        let _none_loads = self.loading.lock().await;
+        match self.store.settle(event, seats, epoch, outcome).await {
+            Ok(()) | Err(HoldStoreError::NotLoaded) => {}
+            Err(error) => tracing::warn!(%error, %event, "the hold store missed a change"),
+        }
+    }
+
+    /// How the event's seats stand.
+    ///
+    /// # Errors
+    /// `unavailable`
+    pub async fn seats(&self, layout: &Layout, now: Timestamp) -> Result<Seats, Problem> {
+        match self.store.seats(&layout.id, now).await {
+            Err(HoldStoreError::NotLoaded) => {}
+            other => return Ok(other?),
+        }
+        self.load(layout).await?;
+        Ok(self.store.seats(&layout.id, now).await?)
+    }
+
+    /// Ends a hold on seats that the database gave to somebody else, and shows
+    /// them as the database has them.
+    ///
+    /// # Errors
+    /// [`DbError`]
+    pub async fn correct(&self, order: &Order, now: Timestamp) -> Result<(), DbError> {
+        if let Ok(Kept { event, hold }) = self.store.release(order.hold, order.account, now).await {
+            for (seat, epoch, outcome) in read_taken(&self.db, &event).await? {
+                if hold.seats.contains(&seat) {
+                    self.settle(&event, &[seat], epoch, outcome).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go what is past its deadline; returns what that was.
+    ///
+    /// # Errors
+    /// [`HoldStoreError`]
+    pub async fn sweep(&self, now: Timestamp) -> Result<Vec<Kept>, HoldStoreError> {
+        self.store.sweep(now).await
+    }
+
+    /// Holds whose clock is stopped.
+    pub async fn paying(&self) -> Vec<Kept> {
+        self.store.paying().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "hold store away");
+            Vec::new()
+        })
+    }
+
+    /// Drops a removed event.
+    pub async fn forget(&self, event: &EventId) {
+        if let Err(error) = self.store.forget(event).await {
+            tracing::warn!(%error, %event, "the hold store keeps a removed event");
+        }
+    }
+
+    /// Gives seats back before their time, if the hold is still there.
+    pub async fn let_go(&self, id: HoldId, owner: AccountId, now: Timestamp) {
+        match self.store.release(id, owner, now).await {
+            Ok(_) | Err(HoldStoreError::Refused(_)) => {}
+            Err(error) => tracing::warn!(%error, "a given-up hold runs on to its end"),
+        }
+    }
+
+    /// Whether the store answers.
+    ///
+    /// # Errors
+    /// [`HoldStoreError`]
+    pub async fn ping(&self) -> Result<(), HoldStoreError> {
+        self.store.ping().await
+    }
+
+    /// Gives the store what the database knows of the event.
+    async fn load(&self, layout: &Layout) -> Result<(), Problem> {
+        let _one_at_a_time = self.loading.lock().await;
+        let seats = read_seats(&self.db, &layout.id, layout.chairs.len()).await?;
+        Ok(self.store.load(&layout.id, self.generation, seats).await?)
+    }
+}
+
+async fn raise_generation(db: &Db) -> Result<u32, DbError> {
+    let mut tx = db.begin().await?;
+    let row = sqlx::query(
+        "INSERT INTO facts (name, value) VALUES ('hold_generation', '1')
+         ON CONFLICT (name) DO UPDATE SET value = CAST(CAST(facts.value AS BIGINT) + 1 AS TEXT)
+         RETURNING value",
+    )
+    .fetch_one(&mut *tx)
+    .await?;
+    let generation = row.parsed("value")?;
+    tx.commit().await?;
+    Ok(generation)
+}
+
+/// Seats that are sold or being paid for.
+async fn read_taken(db: &Db, event: &EventId) -> Result<Vec<(SeatIndex, HoldEpoch, Outcome)>, DbError> {
+    let rows = sqlx::query("SELECT idx, status, epoch FROM seats WHERE event_id = $1 AND status <> 'FREE'")
+        .bind(event.as_str())
+        .fetch_all(db.read())
+        .await?;
+    let taken = |row: &sqlx::any::AnyRow| {
+        let outcome = if row.text("status")? == "SOLD" { Outcome::Sold } else { Outcome::Paying };
+        Ok((SeatIndex(row.small("idx")?), HoldEpoch::from_u64(row.count("epoch")?), outcome))
+    };
+    rows.iter().map(taken).collect()
+}
+
+async fn read_seats(db: &Db, event: &EventId, seats: usize) -> Result<Vec<Seat>, DbError> {
+    let mut floor = vec![Seat::Free; seats];
+    for (seat, epoch, outcome) in read_taken(db, event).await? {
+        let slot = floor.get_mut(seat.at());
+        *slot.ok_or_else(|| DbError::Corrupt(format!("a seat beyond {seats}")))? = match outcome {
+            Outcome::Sold => Seat::Sold(epoch),
+            Outcome::Paying => Seat::Paying(epoch),
+            Outcome::Free => Seat::Free,
+        };
+    }
+    Ok(floor)
+}

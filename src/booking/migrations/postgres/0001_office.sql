@@ -1,0 +1,169 @@
+-- The booking office. Instants are milliseconds since the Unix epoch, money is
+-- in the currency's smallest unit, ids are 32 hex digits unless said otherwise.
+
+-- What the office itself must remember: the hold generation, signing keys.
+CREATE TABLE facts (
+    name  TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+);
+
+CREATE TABLE accounts (
+    id            TEXT PRIMARY KEY,
+    email         TEXT NOT NULL UNIQUE,      -- lower case
+    name          TEXT NOT NULL,
+    password_hash TEXT NOT NULL,             -- PHC string
+    role          TEXT NOT NULL CHECK (role IN ('customer', 'counsellor', 'admin')),
+    created_at    BIGINT NOT NULL
+);
+
+-- Access tokens that were signed out before their time.
+CREATE TABLE revoked_tokens (
+    token_id   TEXT PRIMARY KEY,
+    expires_at BIGINT NOT NULL
+);
+CREATE INDEX revoked_tokens_by_end ON revoked_tokens (expires_at);
+
+CREATE TABLE events (
+    id            TEXT PRIMARY KEY,          -- 1 to 64 of a-z, 0-9 and -
+    kind          TEXT NOT NULL CHECK (kind IN ('hall', 'admission')),
+    series_id     TEXT,
+    title         TEXT NOT NULL,
+    venue         TEXT NOT NULL,
+    starts_at     BIGINT NOT NULL,
+    sale_opens_at BIGINT NOT NULL,
+    currency      TEXT NOT NULL,
+    layout        BIGINT NOT NULL,           -- raised when anything here, in sections or in the list of seats changes
+    created_at    BIGINT NOT NULL
+);
+CREATE INDEX events_by_start ON events (kind, starts_at, id);
+CREATE INDEX events_by_series ON events (series_id, starts_at, id);
+
+CREATE TABLE sections (
+    event_id TEXT NOT NULL REFERENCES events (id) ON DELETE CASCADE,
+    id       TEXT NOT NULL,                  -- unique in its event; begins its seats' ids
+    position BIGINT NOT NULL,
+    name     TEXT NOT NULL,
+    kind     TEXT NOT NULL CHECK (kind IN ('seated', 'standing', 'expandable')),
+    price    BIGINT NOT NULL CHECK (price >= 0),
+    PRIMARY KEY (event_id, id)
+);
+
+CREATE TABLE seats (
+    event_id     TEXT NOT NULL REFERENCES events (id) ON DELETE CASCADE,
+    idx          BIGINT NOT NULL,            -- from 0, in the order of creation
+    id           TEXT NOT NULL,              -- SECTION-ROW-NUMBER
+    section_id   TEXT NOT NULL,
+    row_position BIGINT NOT NULL,            -- rows between it and the stage, in its section
+    row_label    TEXT NOT NULL,
+    number       BIGINT NOT NULL,
+    status       TEXT NOT NULL DEFAULT 'FREE' CHECK (status IN ('FREE', 'PAYING', 'SOLD')),
+    order_id     TEXT,                       -- who pays or paid for it
+    epoch        BIGINT NOT NULL DEFAULT 0,  -- of the hold that last took it
+    PRIMARY KEY (event_id, idx),
+    UNIQUE (event_id, id),
+    CHECK ((status = 'FREE') = (order_id IS NULL))
+);
+CREATE INDEX seats_taken ON seats (event_id, idx) WHERE status <> 'FREE';
+
+CREATE TABLE orders (
+    id         TEXT PRIMARY KEY,
+    account_id TEXT NOT NULL REFERENCES accounts (id),
+    event_id   TEXT NOT NULL REFERENCES events (id),
+    hold_id    TEXT NOT NULL UNIQUE,         -- one order for a hold, ever
+    epoch      BIGINT NOT NULL,
+    status     TEXT NOT NULL CHECK (status IN
+        ('PENDING', 'PAYING', 'PAID', 'EXPIRED', 'CANCELLED', 'REFUNDED', 'PARTIALLY_REFUNDED')),
+    amount     BIGINT NOT NULL CHECK (amount >= 0),
+    refunded   BIGINT NOT NULL DEFAULT 0 CHECK (refunded BETWEEN 0 AND amount),
+    currency   TEXT NOT NULL,
+    expires_at BIGINT NOT NULL,
+    created_at BIGINT NOT NULL,
+    updated_at BIGINT NOT NULL
+);
+CREATE INDEX orders_by_account ON orders (account_id, created_at, id);
+CREATE INDEX orders_by_event ON orders (event_id, status);
+CREATE INDEX orders_pending ON orders (expires_at) WHERE status = 'PENDING';
+
+CREATE TABLE order_items (
+    order_id TEXT NOT NULL REFERENCES orders (id) ON DELETE CASCADE,
+    seat_idx BIGINT NOT NULL,
+    seat_id  TEXT NOT NULL,
+    section  TEXT NOT NULL,
+    price    BIGINT NOT NULL CHECK (price >= 0),
+    refunded BIGINT NOT NULL DEFAULT 0,      -- 1 once its money went back
+    PRIMARY KEY (order_id, seat_idx)
+);
+
+CREATE TABLE tickets (
+    id         TEXT PRIMARY KEY,
+    event_id   TEXT NOT NULL REFERENCES events (id),
+    seat_idx   BIGINT NOT NULL,
+    seat_id    TEXT NOT NULL,
+    order_id   TEXT NOT NULL REFERENCES orders (id),
+    account_id TEXT NOT NULL REFERENCES accounts (id),
+    status     TEXT NOT NULL CHECK (status IN ('VALID', 'USED', 'VOID')),
+    created_at BIGINT NOT NULL,
+    used_at    BIGINT
+);
+-- Has the last word on who owns a seat.
+CREATE UNIQUE INDEX tickets_one_live_per_seat ON tickets (event_id, seat_idx) WHERE status <> 'VOID';
+CREATE INDEX tickets_by_account ON tickets (account_id, created_at, id);
+CREATE INDEX tickets_by_order ON tickets (order_id);
+
+CREATE TABLE payments (
+    id          TEXT PRIMARY KEY,
+    order_id    TEXT NOT NULL REFERENCES orders (id),
+    account_id  TEXT NOT NULL REFERENCES accounts (id),
+    method      TEXT NOT NULL CHECK (method IN ('points', 'toss')),
+    amount      BIGINT NOT NULL,
+    status      TEXT NOT NULL CHECK (status IN ('PENDING', 'COMPLETED', 'FAILED')),
+    reason      TEXT,
+    lease_until BIGINT NOT NULL DEFAULT 0,
+    lease_epoch BIGINT NOT NULL DEFAULT 0,   -- raised by each claim; fences a worker that lost its lease
+    told_at     BIGINT,                      -- when the client first saw it completed
+    created_at  BIGINT NOT NULL,
+    finished_at BIGINT
+);
+CREATE UNIQUE INDEX payments_one_live_per_order ON payments (order_id) WHERE status <> 'FAILED';
+CREATE INDEX payments_pending ON payments (lease_until) WHERE status = 'PENDING';
+
+CREATE TABLE wallets (
+    account_id TEXT PRIMARY KEY REFERENCES accounts (id),
+    balance    BIGINT NOT NULL CHECK (balance >= 0),
+    currency   TEXT NOT NULL
+);
+
+CREATE TABLE ledger (
+    id         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    account_id TEXT NOT NULL REFERENCES wallets (account_id),
+    kind       TEXT NOT NULL CHECK (kind IN ('CHARGE', 'PAYMENT', 'REFUND')),
+    amount     BIGINT NOT NULL,              -- signed: what it adds to the balance
+    reference  TEXT NOT NULL,                -- what it was for; the same one is booked once
+    created_at BIGINT NOT NULL,
+    UNIQUE (account_id, kind, reference)
+);
+
+-- Domain events, written with the change they tell of and relayed after it.
+CREATE TABLE outbox (
+    id         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind       TEXT NOT NULL,
+    subject    TEXT NOT NULL,                -- what it is about: an order, an event
+    body       TEXT NOT NULL,                -- JSON
+    created_at BIGINT NOT NULL,
+    relayed_at BIGINT
+);
+CREATE INDEX outbox_waiting ON outbox (id) WHERE relayed_at IS NULL;
+
+-- Answers to POSTs that carried an Idempotency-Key.
+CREATE TABLE idempotency (
+    scope       TEXT NOT NULL,               -- the account, or the fingerprint of an anonymous caller's request
+    key         TEXT NOT NULL,
+    fingerprint TEXT NOT NULL,               -- SHA-256 of method, path and body
+    lease_until BIGINT NOT NULL,             -- while nobody has answered
+    status      BIGINT,                      -- NULL = under way
+    headers     TEXT,
+    body        TEXT,
+    created_at  BIGINT NOT NULL,
+    PRIMARY KEY (scope, key)
+);
+CREATE INDEX idempotency_by_age ON idempotency (created_at);

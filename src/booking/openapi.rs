@@ -1,0 +1,94 @@
+//! The routes, and their description made from the same handlers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::TimeoutLayer;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+use utoipa_swagger_ui::SwaggerUi;
+
+use super::problem::{Code, Problem, localise};
+use super::{
+    Booking, accounts, admission, events, holds, idempotency, orders, page, payments, seats, tickets, wallet,
+};
+
+/// No request of this API takes longer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn documented() -> OpenApiRouter<Arc<Booking>> {
+    OpenApiRouter::with_openapi(OpenApi::new(
+        utoipa::openapi::InfoBuilder::new()
+            .title("Usher booking API")
+            .version(env!("CARGO_PKG_VERSION"))
+            .description(Some(
+                "Seats, holds, orders, payments and tickets. Instants are milliseconds since the Unix \
+                 epoch, money is in the currency's smallest unit, refusals are RFC 9457 problems with a \
+                 stable `code`. A POST that creates or pays may carry `Idempotency-Key`.",
+            ))
+            .build(),
+        utoipa::openapi::Paths::new(),
+    ))
+    .routes(routes!(accounts::create))
+    .routes(routes!(accounts::change))
+    .routes(routes!(accounts::sign_in))
+    .routes(routes!(accounts::sign_out))
+    .routes(routes!(accounts::me))
+    .routes(routes!(wallet::get))
+    .routes(routes!(wallet::charge))
+    .routes(routes!(events::list, events::create))
+    .routes(routes!(events::get, events::change, events::remove))
+    .routes(routes!(seats::list))
+    .routes(routes!(holds::hold))
+    .routes(routes!(holds::extend))
+    .routes(routes!(holds::release))
+    .routes(routes!(orders::create, orders::list))
+    .routes(routes!(orders::get))
+    .routes(routes!(orders::cancel))
+    .routes(routes!(payments::create))
+    .routes(routes!(payments::status))
+    .routes(routes!(admission::list, admission::create))
+    .routes(routes!(admission::get, admission::remove))
+    .routes(routes!(admission::reserve))
+    .routes(routes!(tickets::mine))
+    .routes(routes!(tickets::check_in))
+}
+
+/// The API, its description, the page and health, ready to serve.
+pub(super) fn router(booking: Arc<Booking>) -> axum::Router {
+    let (api, mut description) = documented().split_for_parts();
+    let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+    description.components.get_or_insert_default().add_security_scheme("bearer", bearer);
+    // The inner one speaks the answer that is kept under an idempotency key, the
+    // outer one what the layers around it refuse.
+    api.layer(from_fn(localise))
+        .layer(from_fn_with_state(Arc::clone(&booking), idempotency::layer))
+        .route("/healthz", get(async || "ok"))
+        .route("/readyz", get(ready))
+        .merge(page::routes())
+        .fallback(async || Problem::new(Code::NotFound))
+        .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed))
+        .with_state(booking)
+        .merge(SwaggerUi::new("/api/docs").url("/api/openapi.json", description))
+        .layer(DefaultBodyLimit::max(idempotency::BODY_BYTES))
+        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, PATIENCE))
+        .layer(CatchPanicLayer::custom(|_| Problem::new(Code::Internal).into_response()))
+        .layer(from_fn(localise))
+}
+
+async fn ready(State(booking): State<Arc<Booking>>) -> Response {
+    let (database, holds) = tokio::join!(booking.db.ping(), booking.holds.ping());
+    match (database, holds) {
+        (Ok(()), Ok(())) => "ready".into_response(),
+        (Err(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "database away").into_response(),
+        (_, Err(_)) => (StatusCode::SERVICE_UNAVAILABLE, "hold store away").into_response(),
+    }
+}

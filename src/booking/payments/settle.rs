@@ -1,0 +1,210 @@
+//! How a payment ends: everything in one transaction, or nothing.
+
+use serde_json::json;
+
+use crate::booking::db::{DbError, Tx, millis, tuples};
+use crate::booking::orders::{Item, Order, epoch, items_in, lock_order};
+use crate::booking::{Booking, outbox, wallet};
+use crate::domain::order::{OrderId, TicketId};
+use crate::domain::payment::PaymentId;
+use crate::domain::seat::{Outcome, SeatIndex};
+use crate::domain::time::Timestamp;
+use crate::domain::wallet::{Entry, Money};
+
+/// A payment that a worker has the lease of.
+#[derive(Clone, Debug)]
+pub(super) struct Claimed {
+    pub(super) id: PaymentId,
+    pub(super) order: OrderId,
+    pub(super) amount: Money,
+    pub(super) lease_epoch: i64,
+}
+
+/// What came of an attempt.
+enum Done {
+    /// Committed.
+    Paid,
+    /// Rolled back, because the wallet has too little.
+    Insufficient,
+    /// Rolled back, because another worker has it or the rows are not as they should be.
+    NotOurs,
+}
+
+impl Booking {
+    /// Debit, PAID, seats, tickets and outbox in one transaction.
+    pub(super) async fn pay_from_wallet(&self, claimed: &Claimed) -> Result<(), DbError> {
+        let now = self.now();
+        let mut tx = self.db.begin().await?;
+        let Some(order) = lock_order(&self.db, &mut tx, claimed.order).await? else { return Ok(()) };
+        let items = items_in(&mut tx, order.id).await?;
+        let seats: Vec<_> = items.iter().map(|item| item.seat).collect();
+        match complete(&mut tx, claimed, &order, &items, now).await? {
+            Done::Paid => {
+                tx.commit().await?;
+                self.holds.settle(&order.event, &seats, order.epoch, Outcome::Sold).await;
+                Ok(())
+            }
+            Done::Insufficient => {
+                tx.rollback().await?;
+                self.give_up(claimed, &order, &seats, "insufficient_funds").await
+            }
+            Done::NotOurs => {
+                tracing::warn!(payment = %claimed.id, "another worker settled it, or it cannot be settled");
+                Ok(())
+            }
+        }
+    }
+
+    /// The provider said "not paid": the order is over and its seats are free.
+    async fn give_up(
+        &self,
+        claimed: &Claimed,
+        order: &Order,
+        seats: &[SeatIndex],
+        reason: &str,
+    ) -> Result<(), DbError> {
+        let now = self.now();
+        let mut tx = self.db.begin().await?;
+        let ours = cancel_order(&mut tx, order, now).await?
+            && free_seats(&mut tx, order).await? == seats.len() as u64
+            && finish(&mut tx, claimed, "FAILED", Some(reason), now).await?;
+        if !ours {
+            tracing::warn!(payment = %claimed.id, "another worker settled it");
+            return Ok(());
+        }
+        let body = json!({"request_id": claimed.id.to_string(), "reason": reason});
+        outbox::write(&mut tx, "payment.failed", &order.id.to_string(), &body, now).await?;
+        tx.commit().await?;
+        self.holds.settle(&order.event, seats, order.epoch, Outcome::Free).await;
+        Ok(())
+    }
+}
+
+async fn complete(
+    tx: &mut Tx,
+    claimed: &Claimed,
+    order: &Order,
+    items: &[Item],
+    now: Timestamp,
+) -> Result<Done, DbError> {
+    if claimed.amount != order.amount {
+        return Ok(Done::NotOurs);
+    }
+    let ours = order_paid(tx, order, now).await?
+        && seats_sold(tx, order).await? == items.len() as u64
+        && finish(tx, claimed, "COMPLETED", None, now).await?;
+    if !ours {
+        return Ok(Done::NotOurs);
+    }
+    issue_tickets(tx, order, items, now).await?;
+    if order.amount > Money::ZERO {
+        let reference = order.id.to_string();
+        let debit = wallet::book(tx, order.account, Entry::Payment, order.amount, &reference, now).await?;
+        if debit.is_err() {
+            return Ok(Done::Insufficient);
+        }
+    }
+    let seats: Vec<_> = items.iter().map(|item| item.seat_id.as_str()).collect();
+    let body = json!({
+        "request_id": claimed.id.to_string(), "event_id": order.event.as_str(), "seats": seats,
+        "amount": order.amount.units(), "currency": order.currency, "epoch": order.epoch.as_u64(),
+    });
+    outbox::write(tx, "payment.completed", &order.id.to_string(), &body, now).await?;
+    outbox::write(tx, "seat.sold", order.event.as_str(), &body, now).await?;
+    Ok(Done::Paid)
+}
+
+async fn order_paid(tx: &mut Tx, order: &Order, now: Timestamp) -> Result<bool, DbError> {
+    let done = sqlx::query(
+        "UPDATE orders SET status = 'PAID', updated_at = $1 WHERE id = $2 AND epoch = $3 AND status = 'PAYING'",
+    )
+    .bind(millis(now))
+    .bind(order.id.to_string())
+    .bind(epoch(order.epoch))
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+async fn cancel_order(tx: &mut Tx, order: &Order, now: Timestamp) -> Result<bool, DbError> {
+    let done = sqlx::query(
+        "UPDATE orders SET status = 'CANCELLED', updated_at = $1
+         WHERE id = $2 AND epoch = $3 AND status = 'PAYING'",
+    )
+    .bind(millis(now))
+    .bind(order.id.to_string())
+    .bind(epoch(order.epoch))
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+async fn seats_sold(tx: &mut Tx, order: &Order) -> Result<u64, DbError> {
+    let done = sqlx::query(
+        "UPDATE seats SET status = 'SOLD'
+         WHERE event_id = $1 AND order_id = $2 AND epoch = $3 AND status = 'PAYING'",
+    )
+    .bind(order.event.as_str())
+    .bind(order.id.to_string())
+    .bind(epoch(order.epoch))
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+async fn free_seats(tx: &mut Tx, order: &Order) -> Result<u64, DbError> {
+    let done = sqlx::query(
+        "UPDATE seats SET status = 'FREE', order_id = NULL
+         WHERE event_id = $1 AND order_id = $2 AND epoch = $3 AND status = 'PAYING'",
+    )
+    .bind(order.event.as_str())
+    .bind(order.id.to_string())
+    .bind(epoch(order.epoch))
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected())
+}
+
+/// Ends the payment, unless the lease went to another worker.
+async fn finish(
+    tx: &mut Tx,
+    claimed: &Claimed,
+    status: &str,
+    reason: Option<&str>,
+    now: Timestamp,
+) -> Result<bool, DbError> {
+    let done = sqlx::query(
+        "UPDATE payments SET status = $1, reason = $2, finished_at = $3
+         WHERE id = $4 AND lease_epoch = $5 AND status = 'PENDING'",
+    )
+    .bind(status)
+    .bind(reason.map(str::to_owned))
+    .bind(millis(now))
+    .bind(claimed.id.to_string())
+    .bind(claimed.lease_epoch)
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+async fn issue_tickets(tx: &mut Tx, order: &Order, items: &[Item], now: Timestamp) -> Result<(), DbError> {
+    let sql = format!(
+        "INSERT INTO tickets (id, event_id, seat_idx, seat_id, order_id, account_id, status, created_at)
+         VALUES {}",
+        tuples(items.len(), 8)
+    );
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+    for item in items {
+        query = query
+            .bind(TicketId::from_bits(uuid::Uuid::new_v4().as_u128()).to_string())
+            .bind(order.event.as_str())
+            .bind(i64::from(item.seat.0))
+            .bind(item.seat_id.as_str())
+            .bind(order.id.to_string())
+            .bind(order.account.to_string())
+            .bind("VALID")
+            .bind(millis(now));
+    }
+    query.execute(&mut **tx).await?;
+    Ok(())
+}

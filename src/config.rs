@@ -1,0 +1,236 @@
+//! Settings: read, checked, typed.
+//!
+//! Owns the two shapes of settings: [`file`] is what people write, [`Config`]
+//! what code reads. Turning one into the other finds every problem and names
+//! its file, line and key. Never opens a connection.
+
+pub mod check;
+pub mod file;
+pub mod load;
+pub mod reload;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::domain::id::RoomName;
+
+pub use file::{HoldsKind, LogFormat, Mode, OnStoreDown, Order, PassRenewal, StoreKind};
+pub use load::{LoadError, Problem, load, load_text};
+
+/// Checked settings of one process.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The crowd's listener.
+    pub gate: Gate,
+    /// The operators' listener.
+    pub admin: Admin,
+    /// The line's store.
+    pub store: Store,
+    /// The rooms, in the file's order; names differ, and so do host and path pairs.
+    pub rooms: Vec<Arc<Room>>,
+    /// The booking backend.
+    pub booking: Booking,
+    /// Logging.
+    pub log: Log,
+    /// What is valid but deserves a word to the operator.
+    pub warnings: Vec<String>,
+}
+
+/// The gate's own settings.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Serving threads.
+    pub threads: usize,
+    /// Proxies whose forwarding headers are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Certificate chain and key files.
+    pub tls: Option<Tls>,
+    /// Scheme and authority that visitors use, without a trailing slash.
+    pub public_url: Option<String>,
+    /// Serving on, not ready, before the listener closes.
+    pub drain_delay: Duration,
+    /// Bound on requests under way after that.
+    pub stop_timeout: Duration,
+    /// Bounds on one visitor.
+    pub limits: Limits,
+    /// Signing keys; `None` = kept in [`Config::key_file`]'s state file.
+    pub keys: Option<Keys>,
+    /// Where keys are kept when the settings name none; `None` = this process only.
+    pub key_file: Option<PathBuf>,
+}
+
+impl Gate {
+    /// Whether visitors see this gate over TLS: its own, or a balancer's.
+    #[must_use]
+    pub fn is_tls_for_visitors(&self) -> bool {
+        self.tls.is_some() || self.public_url.as_ref().is_some_and(|url| url.starts_with("https://"))
+    }
+}
+
+/// Files of the gate's certificate.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Chain, PEM.
+    pub cert: PathBuf,
+    /// Key, PEM.
+    pub key: PathBuf,
+}
+
+/// Bounds on what one visitor may send or hold open.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Bytes of a head.
+    pub head_bytes: usize,
+    /// Fields of a head.
+    pub headers: usize,
+    /// Time for a whole head.
+    pub head_timeout: Duration,
+    /// Bytes of a body.
+    pub body_bytes: Option<u64>,
+    /// Silence that closes a connection.
+    pub idle_timeout: Duration,
+    /// Time to connect to the app.
+    pub connect_timeout: Duration,
+    /// Time for the app to begin its answer.
+    pub first_byte_timeout: Duration,
+    /// Requests on one connection.
+    pub requests_per_connection: Option<u64>,
+    /// Connections at once.
+    pub connections: Option<usize>,
+    /// Connections at once from one address.
+    pub connections_per_address: Option<usize>,
+    /// Joins per minute from one address.
+    pub joins_per_minute_per_address: Option<u32>,
+}
+
+/// The two-key ring as configured; 32 bytes each.
+#[derive(Clone)]
+pub struct Keys {
+    /// Signs and verifies.
+    pub current: [u8; 32],
+    /// Verifies only.
+    pub previous: Option<[u8; 32]>,
+}
+
+impl std::fmt::Debug for Keys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keys(hidden)")
+    }
+}
+
+/// The operators' listener.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Bearer token; `None` only on loopback.
+    pub token: Option<String>,
+}
+
+/// The line's store.
+#[derive(Clone, Debug)]
+pub enum Store {
+    /// In this process.
+    Memory,
+    /// In Redis.
+    Redis {
+        /// Its address; single, sentinel or cluster.
+        url: String,
+        /// What every key begins with.
+        prefix: String,
+    },
+}
+
+/// One protected site.
+#[derive(Clone, Debug)]
+pub struct Room {
+    /// Its name.
+    pub name: RoomName,
+    /// Lower-case hosts, `*` or `*.suffix`.
+    pub hosts: Vec<String>,
+    /// Path prefixes, each beginning with `/`, without a trailing one.
+    pub paths: Vec<String>,
+    /// The app: `host:port` of each upstream.
+    pub upstreams: Vec<String>,
+    /// Path to open when a turn comes.
+    pub go: Option<String>,
+    /// Who is first.
+    pub order: Order,
+    /// Whether there is a line.
+    pub mode: Mode,
+    /// Limits and times of the line.
+    pub line: crate::domain::line::Settings,
+    /// Use prolongs a pass.
+    pub pass_renewal: PassRenewal,
+    /// Between two polls near the front; zero = no pacing.
+    pub poll_min: Duration,
+    /// Between two polls far back.
+    pub poll_max: Duration,
+    /// Status of the waiting page.
+    pub waiting_status: u16,
+    /// Template of the waiting page.
+    pub page: Option<PathBuf>,
+    /// What happens without a store.
+    pub on_store_down: OnStoreDown,
+    /// Lower-case name of the header that is the identity.
+    pub session_header: Option<String>,
+    /// Requests that need no pass.
+    pub bypass: Bypass,
+}
+
+/// Requests that need no pass.
+#[derive(Clone, Debug, Default)]
+pub struct Bypass {
+    /// Path prefixes, matched by whole segments.
+    pub paths: Vec<String>,
+    /// Networks.
+    pub addresses: Vec<IpNet>,
+    /// Lower-case header name and its exact value.
+    pub header: Option<(String, String)>,
+}
+
+/// The booking backend's settings.
+#[derive(Clone, Debug)]
+pub struct Booking {
+    /// Where the API listens.
+    pub listen: SocketAddr,
+    /// `sqlite:…` or `postgres://…`.
+    pub database: String,
+    /// Where holds live: `None` = memory, else a Redis address.
+    pub redis_url: Option<String>,
+    /// How long a hold lasts.
+    pub hold_ttl: Duration,
+    /// The longest a hold can become.
+    pub hold_max: Duration,
+    /// Seats in one hold.
+    pub hold_max_seats: usize,
+    /// Tickets of one account for one event.
+    pub tickets_per_account: u32,
+    /// Whether the gate's assertion is asked for.
+    pub require_pass: bool,
+    /// Keys of the gate's assertion.
+    pub assertion_keys: Vec<[u8; 32]>,
+    /// Key of the access tokens.
+    pub jwt_secret: Option<String>,
+    /// The first administrator: email and password.
+    pub admin: Option<(String, String)>,
+    /// Base address and secret key of the card payment provider.
+    pub toss: Option<(String, String)>,
+    /// Mail server and sender.
+    pub mail: Option<(String, String)>,
+}
+
+/// Logging.
+#[derive(Clone, Debug)]
+pub struct Log {
+    /// How lines look.
+    pub format: LogFormat,
+    /// Filter directives.
+    pub level: String,
+}

@@ -1,0 +1,201 @@
+//! The tick: make room, then admit. And what must hold after every step.
+
+use super::{CHUNK, Line, LogEntry, Place, REMEMBERED, SWEEP, Standing};
+use crate::domain::admission::{self, Bounds};
+use crate::domain::id::{PlaceNumber, VisitorId};
+use crate::domain::place::Reason;
+use crate::domain::time::Timestamp;
+use std::time::Duration;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+impl Line {
+    /// Expires passes and unclaimed calls, evicts the silent, forgets the long
+    /// gone; at most [`SWEEP`] of each kind.
+    ///
+    /// A gap since the last call (nobody served the room) first starts an
+    /// eviction holiday and moves the claim deadlines by the gap, so an outage
+    /// costs nobody a place or a turn.
+    pub fn make_room(&mut self, now: Timestamp) {
+        let now = self.clock(now);
+        self.after_gap(now);
+        self.alive_at = Some(now);
+        self.expire(now);
+        if now >= self.holiday_until {
+            self.evict(now);
+        }
+        let forgotten: Vec<_> =
+            self.ended.iter().take_while(|&&(at, _)| at + REMEMBERED <= now).take(SWEEP).copied().collect();
+        for (_, visitor) in forgotten {
+            self.remove(visitor);
+        }
+        self.revoked.retain(|_, expires_at| now < *expires_at);
+        self.debug_check();
+    }
+
+    /// Admits a batch if a tick is due; says how the line stands either way.
+    pub fn admit(&mut self, now: Timestamp) -> Standing {
+        let now = self.clock(now);
+        let Some(counts_from) = admission::due(self.last_tick_at, self.settings.tick, now) else {
+            return self.standing();
+        };
+        self.last_tick_at = Some(counts_from);
+        self.ticked_at = now;
+        self.tick += 1;
+        let room = if self.settings.paused || self.settings.closed { 0 } else { self.room(now) };
+        let mut admitted = self.call_returners(room, now);
+        admitted += self.call_waiting(room - admitted, now);
+        if admitted > 0 {
+            self.recent.push_back((now, admitted));
+            self.totals.admitted += admitted;
+        }
+        self.debug_check();
+        Standing { admitted, ..self.standing() }
+    }
+
+    fn after_gap(&mut self, now: Timestamp) {
+        let Some(alive_at) = self.alive_at else { return };
+        let gap = now.since(alive_at);
+        if !admission::is_gap(gap, self.settings.tick, self.settings.heartbeat()) {
+            return;
+        }
+        self.holiday_until = now + self.settings.idle_timeout;
+        for (deadline, visitor) in std::mem::take(&mut self.called) {
+            if let Some(Place::Called { deadline: at, .. }) = self.places.get_mut(&visitor) {
+                *at = deadline + gap;
+            }
+            self.called.insert((deadline + gap, visitor));
+        }
+    }
+
+    fn expire(&mut self, now: Timestamp) {
+        let missed: Vec<_> =
+            self.called.iter().take_while(|&&(at, _)| at <= now).take(SWEEP).copied().collect();
+        for (_, visitor) in missed {
+            if let Some(&Place::Called { number, deadline, again }) = self.places.get(&visitor) {
+                self.miss(visitor, number, deadline, again);
+            }
+        }
+        let over: Vec<_> =
+            self.passes.iter().take_while(|&&(at, _)| at <= now).take(SWEEP).copied().collect();
+        for (_, visitor) in over {
+            if let Some(&Place::Inside(pass)) = self.places.get(&visitor) {
+                self.run_out(visitor, pass);
+            }
+        }
+    }
+
+    fn evict(&mut self, now: Timestamp) {
+        let silence = self.settings.idle_timeout + self.settings.heartbeat();
+        let silent: Vec<_> =
+            self.by_seen.iter().take_while(|&&(at, _)| at + silence <= now).take(SWEEP).copied().collect();
+        for chunk in silent.chunks(CHUNK) {
+            let mut entry = LogEntry::default();
+            for &(_, number) in chunk {
+                let Some(&visitor) = self.waiting.get(&number) else { continue };
+                self.remove(visitor);
+                self.finish(visitor, number, Reason::Evicted, now, false);
+                self.totals.evicted += 1;
+                entry.out.push(number);
+            }
+            self.append(entry);
+        }
+    }
+
+    /// How many may come in now.
+    fn room(&mut self, now: Timestamp) -> u64 {
+        while self.recent.front().is_some_and(|&(at, _)| at + MINUTE <= now) {
+            self.recent.pop_front();
+        }
+        Bounds {
+            batch: self.settings.batch,
+            capacity: self.settings.capacity,
+            inside: (self.called.len() + self.passes.len()) as u64,
+            rate_per_minute: self.settings.rate_per_minute,
+            last_minute: self.recent.iter().map(|&(_, n)| n).sum(),
+        }
+        .room()
+    }
+
+    pub(super) fn may_overflow(&mut self, now: Timestamp) -> bool {
+        !self.settings.paused && self.waiting.is_empty() && self.returning.is_empty() && self.room(now) > 0
+    }
+
+    fn call_returners(&mut self, room: u64, now: Timestamp) -> u64 {
+        let called: Vec<_> =
+            self.returning.iter().take(as_len(room)).map(|(&number, &visitor)| (number, visitor)).collect();
+        for &(number, visitor) in &called {
+            self.call(visitor, number, true, now);
+        }
+        called.len() as u64
+    }
+
+    fn call_waiting(&mut self, room: u64, now: Timestamp) -> u64 {
+        let called: Vec<_> =
+            self.waiting.iter().take(as_len(room)).map(|(&number, &visitor)| (number, visitor)).collect();
+        for chunk in called.chunks(CHUNK) {
+            for &(number, visitor) in chunk {
+                self.call(visitor, number, false, now);
+            }
+            self.append(LogEntry {
+                out: chunk.iter().map(|&(number, _)| number).collect(),
+                ..LogEntry::default()
+            });
+        }
+        called.len() as u64
+    }
+
+    fn call(&mut self, visitor: VisitorId, number: PlaceNumber, again: bool, now: Timestamp) {
+        self.remove(visitor);
+        let deadline = now + self.settings.claim_window;
+        self.places.insert(visitor, Place::Called { number, deadline, again });
+        self.called.insert((deadline, visitor));
+    }
+
+    /// Checks what must hold of the state as a whole. Linear.
+    ///
+    /// # Errors
+    /// Names the first broken rule.
+    pub fn check(&self) -> Result<(), String> {
+        let mut counts = [0_usize; 5];
+        for (visitor, place) in &self.places {
+            let (kind, indexed) = match place {
+                Place::Waiting { number, .. } => {
+                    (0, self.waiting.get(number) == Some(visitor) && self.seen.contains_key(number))
+                }
+                Place::Returning { number } => (1, self.returning.get(number) == Some(visitor)),
+                Place::Called { deadline, .. } => (2, self.called.contains(&(*deadline, *visitor))),
+                Place::Inside(pass) => (3, self.passes.contains(&(pass.expires_at, *visitor))),
+                Place::Ended { at, .. } => (4, self.ended.contains(&(*at, *visitor))),
+            };
+            counts[kind] += 1;
+            if !indexed {
+                return Err(format!("{visitor} is {place:?} and not in that set"));
+            }
+        }
+        let sizes = [
+            self.waiting.len(),
+            self.returning.len(),
+            self.called.len(),
+            self.passes.len(),
+            self.ended.len(),
+        ];
+        if counts != sizes {
+            return Err(format!("places {counts:?} and sets {sizes:?} differ: somebody is in two"));
+        }
+        if self.seen.len() != self.waiting.len() || self.by_seen.len() != self.waiting.len() {
+            return Err("signs of life and the line differ".into());
+        }
+        if self.waiting.keys().next_back().is_some_and(|last| last.0 >= self.next) {
+            return Err("a number above the next one waits".into());
+        }
+        Ok(())
+    }
+}
+
+fn as_len(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,323 @@
+//! One event's seats and holds: the pure model behind the hold stores.
+//!
+//! The memory store is this behind a mutex. Each operation takes `now`, applies
+//! whole or not at all, and first lets go what is past its deadline, so a late
+//! sweep never costs a sale. What is sold comes from the database; this is the
+//! fast hint in front of it, fenced by [`HoldEpoch`].
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use super::{HoldEpoch, HoldId, Outcome, Seat, SeatIndex, SeatStatus};
+use crate::domain::order::AccountId;
+use crate::domain::time::Timestamp;
+
+/// Seats kept for one buyer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// Its id.
+    pub id: HoldId,
+    /// Whose it is.
+    pub owner: AccountId,
+    /// What it keeps, at least one, in the order asked for, no seat twice.
+    pub seats: Vec<SeatIndex>,
+    /// Which hold of the event this is.
+    pub epoch: HoldEpoch,
+    /// When it began.
+    pub began_at: Timestamp,
+    /// First instant at which it is over, unless a payment is under way.
+    pub until: Timestamp,
+    /// Since when a payment is under way: no deadline counts.
+    pub paying_since: Option<Timestamp>,
+}
+
+/// What somebody wants to keep.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The new hold's id.
+    pub id: HoldId,
+    /// For whom.
+    pub owner: AccountId,
+    /// Which seats; at least one, no seat twice, all within the event.
+    pub seats: Vec<SeatIndex>,
+    /// Until when.
+    pub until: Timestamp,
+    /// Seats that all live holds of the owner together may keep, this one included.
+    pub cap: usize,
+}
+
+/// Why a hold is not given, prolonged or found.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HoldError {
+    /// These of the wanted seats are not free; nothing was taken.
+    #[error("{} of the seats are taken", .0.len())]
+    Taken(Vec<SeatIndex>),
+    /// The owner's live holds would keep more than the cap.
+    #[error("more seats than one buyer may hold")]
+    OverCap,
+    /// Over, never there, or somebody else's.
+    #[error("no such hold")]
+    NoHold,
+}
+
+/// An event's seats and holds.
+#[derive(Clone, Debug)]
+pub struct Floor {
+    seats: Vec<Seat>,
+    holds: HashMap<HoldId, Hold>,
+    by_epoch: HashMap<HoldEpoch, HoldId>,
+    by_owner: HashMap<AccountId, Vec<HoldId>>,
+    deadlines: BTreeSet<(Timestamp, HoldId)>,
+    epoch: HoldEpoch,
+    version: u64,
+}
+
+impl Floor {
+    /// A floor without holds, as the database knows it, in a new generation.
+    ///
+    /// Versions go on from the generation too, so none is used for two states.
+    #[must_use]
+    pub fn new(generation: u32, seats: Vec<Seat>) -> Self {
+        let epoch = HoldEpoch::start(generation);
+        let floor = Self {
+            seats,
+            holds: HashMap::new(),
+            by_epoch: HashMap::new(),
+            by_owner: HashMap::new(),
+            deadlines: BTreeSet::new(),
+            epoch,
+            version: epoch.as_u64(),
+        };
+        floor.check();
+        floor
+    }
+
+    /// Raised by every change that somebody looking at the seats could see.
+    #[must_use]
+    pub const fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// Each seat's status, by index.
+    pub fn statuses(&self) -> impl ExactSizeIterator<Item = SeatStatus> + '_ {
+        self.seats.iter().map(|seat| seat.status())
+    }
+
+    /// Each seat, by index.
+    #[must_use]
+    pub fn seats(&self) -> &[Seat] {
+        &self.seats
+    }
+
+    /// Lets go every hold whose deadline has come, and returns them.
+    pub fn expire(&mut self, now: Timestamp) -> Vec<Hold> {
+        let mut over = Vec::new();
+        while let Some(&(until, id)) = self.deadlines.first() {
+            if until > now {
+                break;
+            }
+            self.deadlines.pop_first();
+            over.extend(self.end(id, Seat::Free));
+        }
+        self.check();
+        over
+    }
+
+    /// Keeps all the wanted seats, or none.
+    ///
+    /// # Errors
+    /// [`HoldError::Taken`] names every seat that is not free, the owner's own
+    /// included; [`HoldError::OverCap`].
+    pub fn hold(&mut self, wanted: Wanted, now: Timestamp) -> Result<Hold, HoldError> {
+        self.expire(now);
+        let taken: Vec<_> = wanted.seats.iter().copied().filter(|&seat| !self.is_free(seat)).collect();
+        if !taken.is_empty() {
+            return Err(HoldError::Taken(taken));
+        }
+        let kept: usize = self.of(wanted.owner).map(|hold| hold.seats.len()).sum();
+        if kept + wanted.seats.len() > wanted.cap {
+            return Err(HoldError::OverCap);
+        }
+        self.epoch = self.epoch.next();
+        let Wanted { id, owner, seats, until, .. } = wanted;
+        let hold = Hold { id, owner, seats, epoch: self.epoch, began_at: now, until, paying_since: None };
+        for seat in &hold.seats {
+            self.seats[seat.at()] = Seat::Held(hold.epoch);
+        }
+        self.version += 1;
+        self.deadlines.insert((until, id));
+        self.by_epoch.insert(hold.epoch, id);
+        self.by_owner.entry(owner).or_default().push(id);
+        self.holds.insert(id, hold.clone());
+        self.check();
+        Ok(hold)
+    }
+
+    /// The live hold `id` of `owner`.
+    ///
+    /// # Errors
+    /// [`HoldError::NoHold`]
+    pub fn find(&mut self, id: HoldId, owner: AccountId, now: Timestamp) -> Result<&Hold, HoldError> {
+        self.expire(now);
+        self.holds.get(&id).filter(|hold| hold.owner == owner).ok_or(HoldError::NoHold)
+    }
+
+    /// The live holds of `owner`.
+    pub fn of(&self, owner: AccountId) -> impl Iterator<Item = &Hold> + '_ {
+        self.by_owner.get(&owner).into_iter().flatten().filter_map(|id| self.holds.get(id))
+    }
+
+    /// Holds whose clock is stopped.
+    pub fn paying(&self) -> impl Iterator<Item = &Hold> + '_ {
+        self.holds.values().filter(|hold| hold.paying_since.is_some())
+    }
+
+    /// Makes the hold last `by` from now, never beyond `max` after it began and
+    /// never shorter than it was.
+    ///
+    /// # Errors
+    /// [`HoldError::NoHold`]
+    pub fn extend(
+        &mut self,
+        id: HoldId,
+        owner: AccountId,
+        now: Timestamp,
+        by: Duration,
+        max: Duration,
+    ) -> Result<Hold, HoldError> {
+        self.find(id, owner, now)?;
+        let hold = self.holds.get_mut(&id).ok_or(HoldError::NoHold)?;
+        let until = hold.until.max((now + by).min(hold.began_at + max));
+        if self.deadlines.remove(&(hold.until, id)) {
+            self.deadlines.insert((until, id));
+        }
+        hold.until = until;
+        let hold = hold.clone();
+        self.check();
+        Ok(hold)
+    }
+
+    /// Gives the seats back before their time.
+    ///
+    /// # Errors
+    /// [`HoldError::NoHold`], also once a payment is under way.
+    pub fn release(&mut self, id: HoldId, owner: AccountId, now: Timestamp) -> Result<Hold, HoldError> {
+        if self.find(id, owner, now)?.paying_since.is_some() {
+            return Err(HoldError::NoHold);
+        }
+        let hold = self.end(id, Seat::Free).ok_or(HoldError::NoHold)?;
+        self.check();
+        Ok(hold)
+    }
+
+    /// Stops the hold's clock, because a payment begins.
+    ///
+    /// # Errors
+    /// [`HoldError::NoHold`]
+    pub fn fasten(&mut self, id: HoldId, owner: AccountId, now: Timestamp) -> Result<Hold, HoldError> {
+        self.find(id, owner, now)?;
+        let hold = self.holds.get_mut(&id).ok_or(HoldError::NoHold)?;
+        hold.paying_since.get_or_insert(now);
+        let hold = hold.clone();
+        self.deadlines.remove(&(hold.until, id));
+        for seat in &hold.seats {
+            self.seats[seat.at()] = Seat::Paying(hold.epoch);
+        }
+        self.check();
+        Ok(hold)
+    }
+
+    /// Lets the clock run again, because the payment did not begin after all.
+    pub fn loosen(&mut self, id: HoldId) {
+        let Some(hold) = self.holds.get_mut(&id).filter(|hold| hold.paying_since.is_some()) else { return };
+        hold.paying_since = None;
+        self.deadlines.insert((hold.until, id));
+        for seat in &hold.seats {
+            self.seats[seat.at()] = Seat::Held(hold.epoch);
+        }
+        self.check();
+    }
+
+    /// Takes over what the database says of seats, such as how a payment ended.
+    ///
+    /// A seat that a newer hold has taken since keeps its newer state. Returns
+    /// the hold this ends, if it was still there.
+    pub fn settle(&mut self, seats: &[SeatIndex], epoch: HoldEpoch, outcome: Outcome) -> Option<Hold> {
+        let next = match outcome {
+            Outcome::Sold => Seat::Sold(epoch),
+            Outcome::Paying => Seat::Paying(epoch),
+            Outcome::Free => Seat::Free,
+        };
+        let known = self.by_epoch.get(&epoch).copied();
+        if known.is_some() && outcome == Outcome::Paying {
+            return None;
+        }
+        self.set(seats, epoch, next);
+        let over = known.and_then(|id| self.end(id, next));
+        self.check();
+        over
+    }
+
+    /// Adds free seats at the end.
+    pub fn grow(&mut self, by: usize) {
+        self.seats.resize(self.seats.len() + by, Seat::Free);
+        self.version += 1;
+    }
+
+    fn is_free(&self, seat: SeatIndex) -> bool {
+        self.seats.get(seat.at()) == Some(&Seat::Free)
+    }
+
+    /// Forgets a hold and moves its seats.
+    fn end(&mut self, id: HoldId, next: Seat) -> Option<Hold> {
+        let hold = self.holds.remove(&id)?;
+        self.by_epoch.remove(&hold.epoch);
+        self.deadlines.remove(&(hold.until, id));
+        if let Some(ids) = self.by_owner.get_mut(&hold.owner) {
+            ids.retain(|other| *other != id);
+            if ids.is_empty() {
+                self.by_owner.remove(&hold.owner);
+            }
+        }
+        self.set(&hold.seats, hold.epoch, next);
+        Some(hold)
+    }
+
+    /// Moves seats that no newer hold has taken.
+    fn set(&mut self, seats: &[SeatIndex], epoch: HoldEpoch, next: Seat) {
+        for seat in seats {
+            let Some(slot) = self.seats.get_mut(seat.at()) else { continue };
+            // A free seat may become sold: the store lost the hold, the database did not.
+            let ours = slot.epoch().is_none_or(|of| of <= epoch);
+            if ours && slot.status() != next.status() {
+                self.version += 1;
+            }
+            if ours {
+                *slot = next;
+            }
+        }
+    }
+
+    /// What must always hold.
+    ///
+    /// Looks at every hold, so only where assertions are on.
+    fn check(&self) {
+        if !cfg!(debug_assertions) {
+            return;
+        }
+        let running = self.holds.values().filter(|hold| hold.paying_since.is_none()).count();
+        debug_assert_eq!(self.deadlines.len(), running, "each running hold has one deadline");
+        debug_assert_eq!(self.by_epoch.len(), self.holds.len(), "each hold has one epoch");
+        let owned: usize = self.by_owner.values().map(Vec::len).sum();
+        debug_assert_eq!(owned, self.holds.len(), "each hold has one owner");
+        for hold in self.holds.values() {
+            let paying = hold.paying_since.is_some();
+            let want = if paying { Seat::Paying(hold.epoch) } else { Seat::Held(hold.epoch) };
+            debug_assert!(hold.seats.iter().all(|seat| self.seats[seat.at()] == want), "all or none");
+            debug_assert!(hold.epoch <= self.epoch, "no hold from the future");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

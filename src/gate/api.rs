@@ -1,0 +1,229 @@
+//! The gate's own endpoints: status, join, leave.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use http::header::{HOST, ORIGIN, REFERER};
+use http::request::Parts;
+use http::{HeaderMap, Response};
+use http_body_util::{BodyExt as _, Limited};
+use hyper::body::Incoming;
+use serde::Deserialize;
+
+use super::answer::{Grant, Kind, language, retry_after};
+use super::arrive::{Arrived, How, recall};
+use super::body::Reply;
+use super::decide::Endpoint;
+use super::site::Site;
+use super::visitor::{Carrier, Visitor};
+use super::{Gate, kind, new_visitor, request};
+use crate::domain::id::RoomName;
+use crate::domain::place::Reason;
+use crate::domain::target;
+use crate::domain::time::Timestamp;
+
+/// Bytes of a join's body.
+const BODY: usize = 8 * 1024;
+
+/// `POST /queue/join`; other keys are ignored.
+#[derive(Default, Deserialize)]
+struct JoinBody {
+    room: Option<String>,
+    return_to: Option<String>,
+}
+
+impl Gate {
+    pub(super) async fn api(
+        self: &Arc<Self>,
+        endpoint: Endpoint,
+        parts: Parts,
+        body: Incoming,
+        peer: SocketAddr,
+        address: IpAddr,
+    ) -> Response<Reply> {
+        let headers = &parts.headers;
+        match endpoint {
+            Endpoint::Unknown => return self.problem(headers, false, kind::NOT_FOUND),
+            Endpoint::Authz => return self.authz(&parts, peer, address).await,
+            _ => {}
+        }
+        if let Some(method) = endpoint.method().filter(|method| *method != parts.method) {
+            return self.wrong_method(headers, method.as_str());
+        }
+        let outcome = match endpoint {
+            Endpoint::Status => self.status_call(&parts, address).await,
+            Endpoint::Join => self.join_call(&parts, body, address).await,
+            Endpoint::Leave => self.leave_call(&parts, body).await,
+            // There is no room with a draw: nothing was committed to.
+            _ => Err(kind::NOT_FOUND),
+        };
+        outcome.unwrap_or_else(|kind| {
+            let mut response = self.problem(headers, false, kind);
+            if kind.status == http::StatusCode::SERVICE_UNAVAILABLE {
+                retry_after(response.headers_mut(), std::time::Duration::from_secs(2));
+            }
+            response
+        })
+    }
+
+    async fn status_call(&self, parts: &Parts, address: IpAddr) -> Result<Response<Reply>, Kind> {
+        let site = self.site_of(parts, None)?;
+        let now = site.room.now();
+        let mut visitor = self.visitor(&site, &parts.headers, now);
+        self.arrive_and_tell(&site, &mut visitor, &parts.headers, address, How::Poll, now).await
+    }
+
+    async fn join_call(
+        &self,
+        parts: &Parts,
+        body: Incoming,
+        address: IpAddr,
+    ) -> Result<Response<Reply>, Kind> {
+        self.same_site(parts)?;
+        let join = self.read_join(body).await?;
+        let site = self.site_of(parts, join.room.as_deref())?;
+        if join.return_to.as_deref().is_some_and(|path| !target::is_local(path)) {
+            return Err(kind::BAD_RETURN_TO);
+        }
+        let now = site.room.now();
+        let mut visitor = self.visitor(&site, &parts.headers, now);
+        recall(&site, &mut visitor, now);
+        let moved = join.return_to.is_some() && visitor.go.as_deref() != join.return_to.as_deref();
+        if moved {
+            visitor.go = join.return_to.map(Into::into);
+        }
+        let known = visitor.id.is_some();
+        let mut response =
+            self.arrive_and_tell(&site, &mut visitor, &parts.headers, address, How::Join, now).await?;
+        if moved && known && visitor.carrier == Carrier::Cookies {
+            let token = self.visitor_token_of(&site, &visitor);
+            site.names.set_visitor(response.headers_mut(), &token);
+        }
+        Ok(response)
+    }
+
+    async fn leave_call(&self, parts: &Parts, body: Incoming) -> Result<Response<Reply>, Kind> {
+        self.same_site(parts)?;
+        let join = self.read_join(body).await?;
+        let site = self.site_of(parts, join.room.as_deref())?;
+        let now = site.room.now();
+        let mut visitor = self.visitor(&site, &parts.headers, now);
+        recall(&site, &mut visitor, now);
+        let Some(id) = visitor.id else {
+            return Ok(self.status(&site, &visitor, &Arrived::Nobody, &Grant::default()));
+        };
+        let pass = visitor.pass.map(|sealed| sealed.pass);
+        site.room.end(id, pass.as_ref(), Reason::Left).await.map_err(|_| kind::STORE_DOWN)?;
+        if visitor.carrier == Carrier::Session {
+            site.sessions.put(id, None, site.room.now());
+        }
+        let left = Arrived::Ended(Reason::Left);
+        let grant = self.grant(&site, &visitor, &left, site.room.now());
+        Ok(self.status(&site, &visitor, &left, &grant))
+    }
+
+    /// Finds out what the visitor is, and tells it.
+    async fn arrive_and_tell(
+        &self,
+        site: &Site,
+        visitor: &mut Visitor,
+        headers: &HeaderMap,
+        address: IpAddr,
+        how: How,
+        now: Timestamp,
+    ) -> Result<Response<Reply>, Kind> {
+        let arrived = self.arrive(site, visitor, address, how, now).await;
+        match arrived {
+            Arrived::TooEarly(left) => {
+                let mut response =
+                    self.problem_json(language(headers), kind::TOO_EARLY, Some(&site.status_url));
+                retry_after(response.headers_mut(), left);
+                return Ok(response);
+            }
+            Arrived::TooMany => {
+                let mut response = self.problem_json(language(headers), kind::TOO_MANY, None);
+                retry_after(response.headers_mut(), std::time::Duration::from_secs(60));
+                return Ok(response);
+            }
+            _ => {}
+        }
+        if let (How::Join, Carrier::Session, Some(id), Some(go)) =
+            (how, visitor.carrier, visitor.id, &visitor.go)
+            && matches!(arrived, Arrived::Waiting(_) | Arrived::Admitted(_))
+        {
+            site.sessions.set_go(id, go, now);
+        }
+        let mut grant = self.grant(site, visitor, &arrived, now);
+        if visitor.id.is_none() && visitor.carrier != Carrier::Session {
+            let id = new_visitor();
+            grant.visitor = Some(self.visitor_token(site, id, visitor.go.as_deref(), now));
+        }
+        Ok(self.status(site, visitor, &arrived, &grant))
+    }
+
+    /// Reads a small JSON object; nothing at all is an empty one. It is as
+    /// small as a head and has a head's time.
+    async fn read_join(&self, body: Incoming) -> Result<JoinBody, Kind> {
+        let body = Limited::new(body, BODY).collect();
+        let body = tokio::time::timeout(self.config.limits.head_timeout, body).await;
+        let bytes = body.map_err(|_| kind::SLOW_BODY)?.map_err(|_| kind::BAD_REQUEST)?.to_bytes();
+        if bytes.trim_ascii().is_empty() {
+            return Ok(JoinBody::default());
+        }
+        serde_json::from_slice(&bytes).map_err(|_| kind::BAD_REQUEST)
+    }
+
+    fn visitor_token_of(&self, site: &Site, visitor: &Visitor) -> String {
+        let id = visitor.id.unwrap_or_else(new_visitor);
+        self.visitor_token(site, id, visitor.go.as_deref(), site.room.now())
+    }
+
+    pub(super) fn visitor(&self, site: &Site, headers: &HeaderMap, now: Timestamp) -> Visitor {
+        Visitor::read(headers, &site.room.config(), &site.names, &self.seal.load(), now)
+    }
+
+    /// The room of a call: named in body or query, else by Host and the path
+    /// of `Referer`, else the only one.
+    fn site_of(&self, parts: &Parts, named: Option<&str>) -> Result<Arc<Site>, Kind> {
+        let sites = self.sites.load();
+        let in_query = parts.uri.query().and_then(|query| {
+            query.split('&').find_map(|pair| pair.strip_prefix("room=").or((pair == "room").then_some("")))
+        });
+        if let Some(name) = named.or(in_query) {
+            let unknown = || name.parse::<RoomName>().map_or(kind::BAD_ROOM, |_| kind::UNKNOWN_ROOM);
+            return sites.named(name).cloned().ok_or_else(unknown);
+        }
+        let path = referer_path(&parts.headers);
+        sites
+            .find(&request::host(parts), path.as_deref().unwrap_or("/"))
+            .or_else(|| sites.only())
+            .cloned()
+            .ok_or(kind::UNKNOWN_ROOM)
+    }
+
+    /// Refuses what another site's page sends with this visitor's cookies.
+    fn same_site(&self, parts: &Parts) -> Result<(), Kind> {
+        let headers = &parts.headers;
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        if let Some(site) = text("sec-fetch-site") {
+            return if matches!(site, "same-origin" | "same-site" | "none") {
+                Ok(())
+            } else {
+                Err(kind::CROSS_SITE)
+            };
+        }
+        let Some(origin) = text(ORIGIN.as_str()) else { return Ok(()) };
+        let origin_host = origin.split_once("://").map(|(_, host)| host);
+        // HTTP/2 names the host in the target alone.
+        let own = text(HOST.as_str()).or_else(|| parts.uri.authority().map(http::uri::Authority::as_str));
+        let same = origin_host.is_some_and(|host| own.is_some_and(|own| own.eq_ignore_ascii_case(host)))
+            || self.config.public_url.as_deref() == Some(origin);
+        if same { Ok(()) } else { Err(kind::CROSS_SITE) }
+    }
+}
+
+/// The path of a `Referer`.
+fn referer_path(headers: &HeaderMap) -> Option<String> {
+    let referer = headers.get(REFERER)?.to_str().ok()?.parse::<http::Uri>().ok()?;
+    Some(referer.path().to_owned())
+}

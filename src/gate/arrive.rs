@@ -1,0 +1,201 @@
+//! What a visitor is in a room at this moment: view first, store if it must be.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use rand::RngExt as _;
+
+use super::Gate;
+use super::seal::{SealedPass, SealedPlace};
+use super::session::Known;
+use super::site::Site;
+use super::visitor::{Carrier, Visitor};
+use crate::domain::place::{Intent, Reason, Turn};
+use crate::domain::time::Timestamp;
+use crate::queue::{Poll, Presented, Waiting};
+use crate::store::StoreError;
+
+/// How a visitor shows up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    /// `GET /queue/status`: paced; takes a first place, not a second.
+    Poll,
+    /// A page load or `POST /queue/join`: takes a place whatever was before.
+    Join,
+    /// A program's request to the app: takes no place, but claims a turn.
+    Pass,
+}
+
+/// What it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Arrived {
+    /// No identity came with the request.
+    Nobody,
+    /// In the line, or a late returner before it.
+    Waiting(Waiting),
+    /// Inside; without a pass where the room has no line.
+    Admitted(Option<SealedPass>),
+    /// Out, within the last hour.
+    Ended(Reason),
+    /// The line is full.
+    Full,
+    /// Nobody joins now.
+    Closed,
+    /// A poll before its time.
+    TooEarly(Duration),
+    /// This address joined too often.
+    TooMany,
+    /// The store is away and this visitor has no place yet; it is remembered.
+    Away,
+}
+
+impl Gate {
+    /// Finds out what a visitor is; a called one claims its pass by this.
+    pub(super) async fn arrive(
+        &self,
+        site: &Site,
+        visitor: &mut Visitor,
+        address: IpAddr,
+        how: How,
+        now: Timestamp,
+    ) -> Arrived {
+        if site.is_open_to_all() {
+            return Arrived::Admitted(None);
+        }
+        let Some(id) = visitor.id else { return Arrived::Nobody };
+        recall(site, visitor, now);
+        if let Some(sealed) = visitor.pass.filter(|p| site.room.admits(p.epoch, &p.pass, now)) {
+            return Arrived::Admitted(Some(sealed));
+        }
+        if let Some(sealed) = visitor.place {
+            let chance = self.chance();
+            let poll = match how {
+                How::Poll => site.room.poll(sealed.place, now, chance),
+                How::Join | How::Pass => site.room.show(sealed.place, now, chance),
+            };
+            match poll {
+                Poll::Waiting(waiting) => {
+                    return self.remember(site, visitor, Arrived::Waiting(waiting), now);
+                }
+                Poll::TooEarly(left) => return Arrived::TooEarly(left),
+                Poll::Out => {}
+            }
+        }
+        if how == How::Poll
+            && let Some(left) = visitor.place.and_then(|p| site.room.too_early_out(&p.place, now))
+        {
+            return Arrived::TooEarly(left);
+        }
+        let newcomer = visitor.place.is_none_or(|p| p.place.epoch != site.room.view().epoch);
+        let turn = match how {
+            How::Pass => site.room.look(id).await,
+            _ if newcomer && !self.joins.allows(address) => return Arrived::TooMany,
+            How::Poll => site.room.join(id, Intent::Join, newcomer).await,
+            How::Join => site.room.join(id, Intent::Rejoin, newcomer).await,
+        };
+        let turn = match turn {
+            // A full store refuses joins before it looks: a turn must still be claimed.
+            Err(StoreError::Full) => {
+                site.room.look(id).await.map(|t| if t == Turn::Unknown { Turn::Full } else { t })
+            }
+            turn => turn,
+        };
+        let arrived = self.arrived(site, visitor, turn, now);
+        if how == How::Poll && !matches!(arrived, Arrived::Admitted(_)) {
+            self.pace_out(site, visitor, &arrived, now);
+        }
+        self.remember(site, visitor, arrived, now)
+    }
+
+    /// A number out of the line is asked about no oftener than told, or one
+    /// visitor could drive the store.
+    fn pace_out(&self, site: &Site, visitor: &Visitor, arrived: &Arrived, now: Timestamp) {
+        let Some(sealed) = visitor.place else { return };
+        let pause = match arrived {
+            Arrived::Waiting(waiting) if waiting.place.number != sealed.place.number => return,
+            Arrived::Waiting(waiting) => waiting.poll_after,
+            _ => self.idle_pause(site, arrived),
+        };
+        site.room.told_out(&sealed.place, now, pause);
+    }
+
+    fn arrived(
+        &self,
+        site: &Site,
+        visitor: &Visitor,
+        turn: Result<Turn, StoreError>,
+        now: Timestamp,
+    ) -> Arrived {
+        let view = site.room.view();
+        match turn {
+            Ok(Turn::Waiting { number, joined_at }) => {
+                let position = visitor
+                    .place
+                    .filter(|p| p.place.number == number && p.place.epoch == view.epoch)
+                    .map_or(0, |p| p.place.position);
+                let place = Presented { epoch: view.epoch, number, joined_at, position };
+                match site.room.show(place, now, self.chance()) {
+                    Poll::Waiting(waiting) => Arrived::Waiting(waiting),
+                    // Admitted between two answers: the next poll claims.
+                    _ => Arrived::Waiting(site.room.returning(number, 0, now, self.chance())),
+                }
+            }
+            Ok(Turn::Returning { number, ahead }) => {
+                Arrived::Waiting(site.room.returning(number, ahead, now, self.chance()))
+            }
+            Ok(Turn::Admitted(pass)) => {
+                if let Some(place) = visitor.place.filter(|p| p.place.number == pass.number) {
+                    site.room.waited(now.since(place.place.joined_at));
+                }
+                let id = visitor.id.unwrap_or_else(|| unreachable!("only a known visitor is asked about"));
+                Arrived::Admitted(Some(SealedPass { visitor: id, epoch: view.epoch, pass }))
+            }
+            Ok(Turn::Ended { reason, .. }) => Arrived::Ended(reason),
+            Ok(Turn::Full) => Arrived::Full,
+            Ok(Turn::Closed) => Arrived::Closed,
+            Ok(Turn::Unknown) => Arrived::Nobody,
+            Err(StoreError::Full) => Arrived::Full,
+            Err(StoreError::Away(_) | StoreError::NoRoom) => match visitor.place {
+                Some(sealed) if sealed.place.position > 0 => Arrived::Waiting(Waiting {
+                    place: sealed.place,
+                    position: sealed.place.position,
+                    wait: None,
+                    poll_after: site.room.soon(self.chance()),
+                }),
+                _ => Arrived::Away,
+            },
+        }
+    }
+
+    /// Keeps what was found for a visitor that carries no token.
+    fn remember(&self, site: &Site, visitor: &Visitor, arrived: Arrived, now: Timestamp) -> Arrived {
+        if let (Carrier::Session, Some(id)) = (visitor.carrier, visitor.id) {
+            match &arrived {
+                Arrived::Waiting(waiting) => site.sessions.put(id, Some(Known::Waiting(waiting.place)), now),
+                Arrived::Admitted(Some(p)) => {
+                    site.sessions.put(id, Some(Known::Inside(p.epoch, p.pass)), now)
+                }
+                Arrived::Ended(_) => site.sessions.put(id, None, now),
+                _ => {}
+            }
+        }
+        arrived
+    }
+
+    /// Uniform in 0..1; spreads polls.
+    pub(super) fn chance(&self) -> f64 {
+        self.chance.with(|chance| chance.borrow_mut().random())
+    }
+}
+
+/// Fills in what this gate remembers of a visitor that carries no token.
+pub(super) fn recall(site: &Site, visitor: &mut Visitor, now: Timestamp) {
+    let (Carrier::Session, Some(id)) = (visitor.carrier, visitor.id) else { return };
+    let (known, go) = site.sessions.get(id, now);
+    visitor.go = visitor.go.take().or(go);
+    match known {
+        Some(Known::Waiting(place)) => visitor.place = Some(SealedPlace { visitor: id, place, seen_at: now }),
+        Some(Known::Inside(epoch, pass)) => visitor.pass = Some(SealedPass { visitor: id, epoch, pass }),
+        None => {}
+    }
+}

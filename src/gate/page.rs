@@ -1,0 +1,371 @@
+//! What a fan sees of the gate.
+//!
+//! Owns the waiting page, the error pages, their languages and the headers that
+//! belong to them. Never reads a request, the clock or the line: it is given
+//! what to show. Each page is one response under 15 KB that loads nothing else
+//! and works without script; the shape of such pages follows what WCAG asks
+//! and what fans of other waiting rooms missed (numbers that stand still, not
+//! knowing what loses the place).
+
+mod language;
+mod template;
+mod words;
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{
+    CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY,
+    REFRESH, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use minijinja::value::{Serde, Value};
+use minijinja::{Environment, UndefinedBehavior, context};
+use sha2::{Digest as _, Sha256};
+
+use crate::domain::target;
+
+pub use language::{Language, language};
+pub use words::{Text, text};
+
+use template::{Hole, Template, push_escaped, without_comments};
+use words::{Said, Words, push_digits};
+
+/// Bytes that an operator's message may take, escaped; a longer one is cut.
+const MESSAGE_BYTES: usize = 700;
+/// Bytes that `return_to` may take, escaped; for a longer one the script takes
+/// the page's own address, which is the same path.
+const RETURN_TO_BYTES: usize = 300;
+/// A closed or full room is not asked more often by browsers without script.
+const SLOW_REFRESH: Duration = Duration::from_secs(10);
+
+/// How a visitor stands when its page is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// No place yet: the next answer to the cookie gives one.
+    None,
+    /// In the line.
+    Waiting,
+    /// The place or the pass ended.
+    Expired,
+    /// Left by its own act.
+    Left,
+    /// The room takes nobody.
+    Closed,
+    /// The line takes nobody more.
+    Full,
+}
+
+impl State {
+    const ALL: [Self; 6] = [Self::None, Self::Waiting, Self::Expired, Self::Left, Self::Closed, Self::Full];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Waiting => "waiting",
+            Self::Expired => "expired",
+            Self::Left => "left",
+            Self::Closed => "closed",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// What the waiting page shows; unknown values stay unknown.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// The room's name.
+    pub room: &'a str,
+    /// How the visitor stands.
+    pub state: State,
+    /// 1 is next.
+    pub position: Option<u64>,
+    /// People in the line.
+    pub waiting: Option<u64>,
+    /// Expected wait in seconds, at best and at worst.
+    pub eta_seconds: Option<(u64, u64)>,
+    /// The position when the place was taken, for the progress.
+    pub first_position: Option<u64>,
+    /// When a browser without script loads the page again.
+    pub poll_after: Duration,
+    /// The room's idle timeout: how long a silent visitor keeps its place.
+    pub kept_for: Duration,
+    /// How long an admitted visitor has to show up.
+    pub claim_window: Duration,
+    /// Nobody is let in at the moment.
+    pub paused: bool,
+    /// The store is away; the numbers are the last known.
+    pub degraded: bool,
+    /// The operator's words: plain text, line breaks kept.
+    pub message: Option<&'a str>,
+    /// Path on this site that the visitor wanted; anything else is left out.
+    pub return_to: &'a str,
+    /// Where the script asks, for example `/queue/status?room=main`.
+    pub status_url: &'a str,
+}
+
+/// Why a page shows an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The app cannot be reached or takes too long (502, 504).
+    Unreachable,
+    /// The line takes nobody more (503).
+    Full,
+    /// The room takes nobody (503).
+    Closed,
+    /// The request could not be read (400).
+    BadRequest,
+}
+
+impl ErrorKind {
+    const ALL: [Self; 4] = [Self::Unreachable, Self::Full, Self::Closed, Self::BadRequest];
+
+    const fn said(self, words: &Words) -> &Said {
+        match self {
+            Self::Unreachable => &words.error.unreachable,
+            Self::Full => &words.state.full,
+            Self::Closed => &words.state.closed,
+            Self::BadRequest => &words.error.bad_request,
+        }
+    }
+}
+
+/// A page as it goes out.
+#[derive(Clone, Debug)]
+pub struct Page {
+    /// HTML, UTF-8, at most 15,000 bytes.
+    pub body: Bytes,
+    /// `Content-Language`.
+    pub language: HeaderValue,
+    /// `Content-Security-Policy`.
+    pub csp: HeaderValue,
+    /// `Refresh`, where loading the page again helps.
+    pub refresh: Option<HeaderValue>,
+}
+
+impl Page {
+    /// Sets every header that belongs to the page; the status, the cookies and
+    /// the length are the caller's.
+    pub fn write_headers(&self, headers: &mut HeaderMap) {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+        headers.insert(CONTENT_LANGUAGE, self.language.clone());
+        headers.insert(CONTENT_SECURITY_POLICY, self.csp.clone());
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(VARY, HeaderValue::from_static("Cookie, Accept-Language"));
+        headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+        headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        if let Some(refresh) = &self.refresh {
+            headers.insert(REFRESH, refresh.clone());
+        }
+    }
+}
+
+/// Every page in every language, ready to be filled in.
+#[derive(Debug)]
+pub struct Pages {
+    /// By [`Language`], then by [`State`].
+    waiting: [[Template; 6]; 5],
+    /// By [`Language`], then by [`ErrorKind`].
+    errors: [[Template; 4]; 5],
+    waiting_csp: HeaderValue,
+    error_csp: HeaderValue,
+}
+
+impl Default for Pages {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Pages {
+    /// Prepares the embedded pages: about 40 templates, half a megabyte.
+    #[must_use]
+    pub fn new() -> Self {
+        let press = Press::new();
+        Self {
+            waiting: Language::ALL.map(|language| State::ALL.map(|state| press.waiting(language, state))),
+            errors: Language::ALL.map(|language| ErrorKind::ALL.map(|kind| press.error(language, kind))),
+            waiting_csp: csp(Some(&press.script), &press.style),
+            error_csp: csp(None, &press.style),
+        }
+    }
+
+    /// The waiting page, complete without script.
+    #[must_use]
+    pub fn waiting(&self, language: Language, facts: &Shown<'_>) -> Page {
+        let words = Words::of(language);
+        let refresh = refresh(facts);
+        let template = &self.waiting[language as usize][facts.state as usize];
+        let body = template.render(|hole, out| facts.fill(words, refresh.unwrap_or_default(), hole, out));
+        Page {
+            body: body.into(),
+            language: HeaderValue::from_static(language.tag()),
+            csp: self.waiting_csp.clone(),
+            refresh: refresh.map(HeaderValue::from),
+        }
+    }
+
+    /// A page that says what went wrong and what is safe; `status` is shown
+    /// small, for whoever is asked about it.
+    #[must_use]
+    pub fn error(&self, language: Language, status: u16, kind: ErrorKind) -> Page {
+        let body = self.errors[language as usize][kind as usize].render(|hole, out| {
+            debug_assert_eq!(hole, Hole::Status);
+            push_digits(out, u64::from(status));
+        });
+        let again = matches!(kind, ErrorKind::Full | ErrorKind::Closed);
+        Page {
+            body: body.into(),
+            language: HeaderValue::from_static(language.tag()),
+            csp: self.error_csp.clone(),
+            refresh: again.then(|| HeaderValue::from(SLOW_REFRESH.as_secs())),
+        }
+    }
+}
+
+/// Seconds until the page loads itself again; `None` where that would take a
+/// new place that nobody asked for.
+fn refresh(facts: &Shown<'_>) -> Option<u64> {
+    let after = match facts.state {
+        State::Expired | State::Left => return None,
+        State::Closed | State::Full => facts.poll_after.max(SLOW_REFRESH),
+        State::None | State::Waiting => facts.poll_after,
+    };
+    Some(after.as_millis().div_ceil(1_000).try_into().unwrap_or(u64::MAX).max(1))
+}
+
+impl Shown<'_> {
+    fn fill(&self, words: &Words, refresh: u64, hole: Hole, out: &mut String) {
+        match hole {
+            Hole::Title => self.push_title(words, out),
+            Hole::Room => _ = push_escaped(out, self.room, usize::MAX),
+            Hole::StatusUrl => _ = push_escaped(out, self.status_url, usize::MAX),
+            Hole::ReturnTo => push_return_to(out, self.return_to),
+            Hole::PositionValue => self.position.into_iter().for_each(|n| push_digits(out, n)),
+            Hole::FirstPosition => self.first_position.into_iter().for_each(|n| push_digits(out, n)),
+            Hole::Position => push_known(words, self.position, out),
+            Hole::Waiting => push_known(words, self.waiting, out),
+            Hole::Progress => out.push_str(&format!("{:.3}", self.progress())),
+            Hole::Wait => words.push_wait(out, self.eta_seconds),
+            Hole::Message => push_message(out, self.message.unwrap_or_default()),
+            Hole::NotPaused => out.push_str(hidden_unless(self.paused)),
+            Hole::NotDegraded => out.push_str(hidden_unless(self.degraded)),
+            Hole::KeptFor => words.push_duration(out, self.kept_for),
+            Hole::ClaimWindow => words.push_duration(out, self.claim_window),
+            Hole::Refresh => push_digits(out, refresh),
+            Hole::Status => debug_assert!(false, "only error pages show their status"),
+        }
+    }
+
+    fn push_title(&self, words: &Words, out: &mut String) {
+        match (self.state, self.position) {
+            (State::Waiting, Some(position)) => words.push_title(out, position),
+            (state, _) => out.push_str(words.state.heading(state.name())),
+        }
+    }
+
+    /// How much of the way is done, 0 to 1.
+    fn progress(&self) -> f64 {
+        let Some(position) = self.position.map(|position| position.max(1)) else { return 0.0 };
+        let first = self.first_position.unwrap_or(position).max(position);
+        (first - position + 1) as f64 / first as f64
+    }
+}
+
+const fn hidden_unless(shown: bool) -> &'static str {
+    if shown { "" } else { " hidden" }
+}
+
+fn push_known(words: &Words, count: Option<u64>, out: &mut String) {
+    match count {
+        Some(count) => words.push_count(out, count),
+        None => out.push('–'),
+    }
+}
+
+fn push_message(out: &mut String, message: &str) {
+    if !push_escaped(out, message, MESSAGE_BYTES) {
+        out.push('…');
+    }
+}
+
+fn push_return_to(out: &mut String, path: &str) {
+    let start = out.len();
+    if target::is_local(path) && !push_escaped(out, path, RETURN_TO_BYTES) {
+        out.truncate(start);
+        out.push('.');
+    }
+}
+
+/// Sets words, style and script into the page.
+struct Press {
+    env: Environment<'static>,
+    style: String,
+    script: String,
+}
+
+impl Press {
+    fn new() -> Self {
+        let mut env = Environment::new();
+        env.set_undefined_behavior(UndefinedBehavior::Strict);
+        Self {
+            env,
+            style: without_comments(include_str!("../../web/waiting/style.css")),
+            script: without_comments(include_str!("../../web/waiting/waiting.js")),
+        }
+    }
+
+    fn waiting(&self, language: Language, state: State) -> Template {
+        let words = Words::of(language);
+        let page = context! {
+            lang => language.tag(),
+            style => self.style.as_str(),
+            script => self.script.as_str(),
+            now => state.name(),
+            states => Serde(words.state.each()),
+            ..Serde(words)
+        };
+        self.set("page.html", include_str!("../../web/waiting/page.html"), page)
+    }
+
+    fn error(&self, language: Language, kind: ErrorKind) -> Template {
+        let words = Words::of(language);
+        let said = kind.said(words);
+        let (href, action) = match kind {
+            ErrorKind::BadRequest => ("/", &words.error.home),
+            _ => ("", &words.error.again),
+        };
+        let page = context! {
+            lang => language.tag(),
+            style => self.style.as_str(),
+            said => Serde(said),
+            href,
+            action,
+        };
+        self.set("error.html", include_str!("../../web/waiting/error.html"), page)
+    }
+
+    fn set(&self, name: &str, source: &str, page: Value) -> Template {
+        let text = self.env.render_named_str(name, source, page);
+        let text = text.expect("the embedded pages fit their words: a test renders them all");
+        Template::parse(&text).expect("the embedded pages have only known holes: a test renders them all")
+    }
+}
+
+/// Nothing may run, show or be asked but what this page brings and its own gate.
+fn csp(script: Option<&str>, style: &str) -> HeaderValue {
+    let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)));
+    let script = script.map(|script| format!("script-src {}; connect-src 'self'; ", hash(script)));
+    let policy = format!(
+        "default-src 'none'; {}style-src {}; img-src data:; form-action 'self'; base-uri 'none'; \
+         frame-ancestors 'none'",
+        script.unwrap_or_default(),
+        hash(style),
+    );
+    HeaderValue::from_str(&policy).expect("a policy is visible ASCII")
+}
+
+#[cfg(test)]
+mod tests;

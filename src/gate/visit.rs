@@ -1,0 +1,404 @@
+//! A request to the app: forwarded, or told to wait.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{ACCEPT_LANGUAGE, CACHE_CONTROL, HOST};
+use http::request::Parts;
+use http::{HeaderName, HeaderValue, Response};
+use hyper::body::Incoming;
+
+use super::answer::{Grant, close, language, language_of, retry_after, set_tokens};
+use super::arrive::{Arrived, How, recall};
+use super::body::Reply;
+use super::decide::{Decision, Facts, Upgrade, decide};
+use super::forward::{self, Command};
+use super::seal::SealedPass;
+use super::site::Site;
+use super::visitor::{Carrier, Visitor, text_id};
+use super::{Gate, kind, new_visitor, request};
+use crate::config::{OnStoreDown, PassRenewal};
+use crate::domain::place::{Intent, Reason, Turn};
+use crate::domain::time::Timestamp;
+
+const ROOM: HeaderName = HeaderName::from_static("usher-room");
+const VISITOR: HeaderName = HeaderName::from_static("usher-visitor");
+const ASSERTION: HeaderName = HeaderName::from_static("usher-assertion");
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Headers that the gate adds to a request.
+const OWN_HEADERS: usize = 8;
+
+/// A visitor on its way in: who it is, and what it is given with the answer.
+pub(super) struct Inside {
+    pub(super) visitor: Visitor,
+    pub(super) pass: Option<SealedPass>,
+    pub(super) grant: Grant,
+    /// The request came through a proxy that is believed.
+    pub(super) trusted: bool,
+}
+
+impl Gate {
+    pub(super) async fn visit(
+        self: &Arc<Self>,
+        site: Arc<Site>,
+        parts: Parts,
+        body: Incoming,
+        peer: SocketAddr,
+        address: IpAddr,
+        page: bool,
+    ) -> Response<Reply> {
+        let now = site.room.now();
+        let trusted = self.trusts(peer.ip());
+        let mut visitor = self.visitor(&site, &parts.headers, now);
+        recall(&site, &mut visitor, now);
+        let mut facts = self.facts(&site, &visitor, &parts, address, page, now);
+        let mut inside = Inside {
+            pass: visitor.pass.filter(|_| facts.has_pass),
+            visitor,
+            grant: Grant::default(),
+            trusted,
+        };
+        let mut arrived = None;
+        if matches!(decide(&facts), Decision::WaitPage | Decision::WaitApi) {
+            let found = self.show_up(&site, &mut inside.visitor, address, page, now).await;
+            inside.grant = self.grant(&site, &inside.visitor, &found, now);
+            if let Arrived::Admitted(pass) = &found {
+                facts.has_pass = true;
+                inside.pass = *pass;
+            }
+            arrived = Some(found);
+        }
+        match decide(&facts) {
+            Decision::Forward => self.let_in(site, parts, body, address, inside, false, now).await,
+            Decision::Tunnel => self.let_in(site, parts, body, address, inside, true, now).await,
+            Decision::Malformed => {
+                let kind = kind::malformed("not a whole WebSocket handshake without a body");
+                close(self.problem(&parts.headers, false, kind))
+            }
+            Decision::Shut => {
+                let mut response = self.problem(&parts.headers, page, kind::STORE_DOWN);
+                retry_after(response.headers_mut(), Duration::from_secs(5));
+                response
+            }
+            Decision::WaitPage | Decision::WaitApi => {
+                self.turn_away(&site, &parts, inside, arrived.unwrap_or(Arrived::Nobody), page)
+            }
+        }
+    }
+
+    /// What decides about a request.
+    pub(super) fn facts(
+        &self,
+        site: &Site,
+        visitor: &Visitor,
+        parts: &Parts,
+        address: IpAddr,
+        page: bool,
+        now: Timestamp,
+    ) -> Facts {
+        Facts {
+            has_pass: visitor.pass.is_some_and(|p| site.room.admits(p.epoch, &p.pass, now)),
+            open_to_all: site.is_open_to_all(),
+            bypass: site.bypasses(parts, address),
+            shut: site.room.config().on_store_down == OnStoreDown::Closed && site.room.view().degraded,
+            wants_page: page,
+            upgrade: request::upgrade(parts),
+        }
+    }
+
+    /// A visitor without a pass: a page load takes a place, a program's
+    /// request only finds out whether its turn has come.
+    pub(super) async fn show_up(
+        &self,
+        site: &Site,
+        visitor: &mut Visitor,
+        address: IpAddr,
+        page: bool,
+        now: Timestamp,
+    ) -> Arrived {
+        let may_have_turn = visitor.place.is_some() || visitor.carrier == Carrier::Session;
+        match (page, may_have_turn) {
+            (true, _) => self.arrive(site, visitor, address, How::Join, now).await,
+            (false, true) => self.arrive(site, visitor, address, How::Pass, now).await,
+            (false, false) => Arrived::Nobody,
+        }
+    }
+
+    /// The waiting answer.
+    pub(super) fn turn_away(
+        &self,
+        site: &Site,
+        parts: &Parts,
+        mut inside: Inside,
+        arrived: Arrived,
+        page: bool,
+    ) -> Response<Reply> {
+        if arrived == Arrived::TooMany {
+            let mut response = self.problem_json(language(&parts.headers), kind::TOO_MANY, None);
+            retry_after(response.headers_mut(), Duration::from_secs(60));
+            return self.upgrade_refused(parts, response);
+        }
+        if !page {
+            let kind = match arrived {
+                Arrived::Full => kind::FULL,
+                Arrived::Closed => kind::CLOSED,
+                _ if site.is_closed() => kind::CLOSED,
+                _ => kind::WAITING,
+            };
+            let mut response = self.problem_json(language(&parts.headers), kind, Some(&site.status_url));
+            let after = match &arrived {
+                Arrived::Waiting(waiting) => waiting.poll_after,
+                _ => site.room.soon(self.chance()),
+            };
+            retry_after(response.headers_mut(), after);
+            return self.upgrade_refused(parts, response);
+        }
+        let now = site.room.now();
+        if inside.visitor.id.is_none() && inside.visitor.carrier == Carrier::Cookies {
+            inside.grant.visitor = Some(self.visitor_token(site, new_visitor(), None, now));
+        }
+        let arrived =
+            if matches!(arrived, Arrived::Nobody) && site.is_closed() { Arrived::Closed } else { arrived };
+        let wanted = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        let return_to = if crate::domain::target::is_local(wanted) { wanted } else { "/" };
+        let response =
+            self.waiting_page(site, &inside.visitor, &arrived, &inside.grant, &parts.headers, return_to);
+        self.upgrade_refused(parts, response)
+    }
+
+    /// After a refused handshake the connection carries nothing more: bytes
+    /// sent ahead of the upgrade must never be read as a request.
+    fn upgrade_refused(&self, parts: &Parts, response: Response<Reply>) -> Response<Reply> {
+        if request::upgrade(parts) == Upgrade::None { response } else { close(response) }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the whole of one request, once")]
+    async fn let_in(
+        self: &Arc<Self>,
+        site: Arc<Site>,
+        mut parts: Parts,
+        body: Incoming,
+        address: IpAddr,
+        mut inside: Inside,
+        tunnel: bool,
+        now: Timestamp,
+    ) -> Response<Reply> {
+        let page = super::wants_page(&parts);
+        let languages = parts.headers.get(ACCEPT_LANGUAGE).cloned();
+        let renewal = self.renewal(&site, &inside, now);
+        self.introduce(&site, &mut parts, address, &inside, now);
+        let sent = async {
+            if tunnel {
+                let ends = until_out(Arc::clone(&site), inside.pass);
+                self.forwarder.tunnel(parts, body, &site.upstreams, ends).await
+            } else {
+                self.forwarder.forward(parts, body, &site.upstreams).await
+            }
+        };
+        let (sent, renewed) = tokio::join!(sent, renewal);
+        if let Some(pass) = renewed {
+            self.give_pass(&site, &mut inside, pass, now);
+        }
+        match sent {
+            Ok(mut response) => {
+                for command in forward::commands(response.headers()) {
+                    self.obey(&site, &mut inside, command, now).await;
+                }
+                forward::strip_response(&mut response);
+                give_tokens(&mut response, &site, &inside);
+                response
+            }
+            Err(failure) => {
+                if !failure.is_the_visitors() {
+                    self.metrics.upstream_failures.inc();
+                    tracing::warn!(room = %site.room.config().name, ?failure, "the app did not answer");
+                }
+                let mut response = self.problem_in(language_of(languages.as_ref()), page, kind::of(failure));
+                set_tokens(response.headers_mut(), &site, &inside.visitor, &inside.grant);
+                if failure.is_the_visitors() { close(response) } else { response }
+            }
+        }
+    }
+
+    /// Replaces what the visitor claims about itself by what the gate knows.
+    fn introduce(&self, site: &Site, parts: &mut Parts, address: IpAddr, inside: &Inside, now: Timestamp) {
+        let host = parts
+            .headers
+            .get(HOST)
+            .cloned()
+            .or_else(|| HeaderValue::from_str(parts.uri.authority()?.as_str()).ok());
+        let told = |name: &HeaderName| parts.headers.get(name).filter(|_| inside.trusted).cloned();
+        let [proto, told_host, id] = [&FORWARDED_PROTO, &FORWARDED_HOST, &REQUEST_ID].map(told);
+        forward::strip_request(parts);
+        let headers = &mut parts.headers;
+        headers.reserve(OWN_HEADERS);
+        for (name, values) in self.introduction(site, inside, now) {
+            headers.insert(name, values);
+        }
+        if let Ok(value) = HeaderValue::try_from(address.to_string()) {
+            headers.insert(FORWARDED_FOR, value);
+        }
+        let own_proto = if self.config.is_tls_for_visitors() { "https" } else { "http" };
+        headers.insert(FORWARDED_PROTO, proto.unwrap_or(HeaderValue::from_static(own_proto)));
+        if let Some(id) = id.or_else(|| HeaderValue::try_from(self.request_ids.next()).ok()) {
+            headers.insert(REQUEST_ID, id);
+        }
+        if let Some(host) = host {
+            headers.insert(FORWARDED_HOST, told_host.unwrap_or_else(|| host.clone()));
+            headers.insert(HOST, host);
+        }
+    }
+
+    /// The gate's own headers about a visitor.
+    pub(super) fn introduction(
+        &self,
+        site: &Site,
+        inside: &Inside,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
+        let visitor = inside.pass.map(|sealed| text_id(sealed.visitor));
+        let assertion =
+            visitor.as_ref().and_then(|id| self.assertions.load().make(&site.room.config().name, id, now));
+        [
+            (ROOM, Some(site.room_header.clone())),
+            (VISITOR, visitor.and_then(|id| HeaderValue::try_from(id).ok())),
+            (ASSERTION, assertion),
+        ]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+    }
+
+    /// Prolongs a pass in use past its half-life; the store hears of it first.
+    fn renewal<'a>(
+        &self,
+        site: &'a Site,
+        inside: &Inside,
+        now: Timestamp,
+    ) -> impl Future<Output = Option<SealedPass>> + use<'a> {
+        let config = site.room.config();
+        let view = site.room.view();
+        let ttl = view.settings.pass_ttl;
+        let due = inside.pass.filter(|sealed| {
+            config.pass_renewal == PassRenewal::Sliding
+                && !view.degraded
+                && sealed.pass.expires_at.since(now) < ttl / 2
+                && sealed.pass.expires_at < sealed.pass.issued_at + config.line.pass_max
+        });
+        drop(config);
+        async move {
+            let sealed = due?;
+            let pass = site.room.extend(sealed.visitor, ttl).await.ok()??;
+            Some(SealedPass { pass, ..sealed })
+        }
+    }
+
+    fn give_pass(&self, site: &Site, inside: &mut Inside, sealed: SealedPass, now: Timestamp) {
+        if inside.visitor.carrier == Carrier::Session {
+            let known = super::session::Known::Inside(sealed.epoch, sealed.pass);
+            site.sessions.put(sealed.visitor, Some(known), now);
+        } else {
+            inside.grant.pass = Some(self.pass_token(site, &sealed, now));
+        }
+        inside.pass = Some(sealed);
+    }
+
+    /// Does what the app asked for in its answer.
+    async fn obey(self: &Arc<Self>, site: &Arc<Site>, inside: &mut Inside, command: Command, now: Timestamp) {
+        match (command, inside.pass) {
+            (Command::Extend(by), Some(sealed)) => {
+                if let Ok(Some(pass)) = site.room.extend(sealed.visitor, by).await {
+                    self.give_pass(site, inside, SealedPass { pass, ..sealed }, now);
+                }
+            }
+            (Command::Complete, Some(sealed)) => {
+                self.end_in_background(site, sealed);
+                self.take_pass(site, inside, now);
+            }
+            (Command::Requeue, Some(sealed)) => self.requeue(site, inside, sealed, now).await,
+            (Command::SoldOut, _) => self.set_closed(site, true),
+            (Command::Open, _) => self.set_closed(site, false),
+            _ => {}
+        }
+    }
+
+    fn take_pass(&self, site: &Site, inside: &mut Inside, now: Timestamp) {
+        if let (Carrier::Session, Some(id)) = (inside.visitor.carrier, inside.visitor.id) {
+            site.sessions.put(id, None, now);
+        }
+        inside.pass = None;
+        inside.grant.pass = None;
+        inside.grant.drop_pass = true;
+    }
+
+    /// The pass dies here at once; the store is told until it hears.
+    fn end_in_background(self: &Arc<Self>, site: &Arc<Site>, sealed: SealedPass) {
+        let site = Arc::clone(site);
+        self.tasks.spawn(async move {
+            for _ in 0..240 {
+                let ended = site.room.end(sealed.visitor, Some(&sealed.pass), Reason::Completed).await;
+                if ended.is_ok() {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+        });
+    }
+
+    async fn requeue(&self, site: &Site, inside: &mut Inside, sealed: SealedPass, now: Timestamp) {
+        let ended = site.room.end(sealed.visitor, Some(&sealed.pass), Reason::Completed).await;
+        if ended.is_err() {
+            return;
+        }
+        self.take_pass(site, inside, now);
+        let joined = site.room.join(sealed.visitor, Intent::Rejoin, false).await;
+        tracing::debug!(?joined, "sent back to the line by the app");
+    }
+
+    /// Nobody more is let in or joins, until the app says otherwise.
+    fn set_closed(self: &Arc<Self>, site: &Arc<Site>, closed: bool) {
+        let site = Arc::clone(site);
+        self.tasks.spawn(async move {
+            let change = site.room.override_with(|overrides| overrides.closed = closed.then_some(true)).await;
+            if let Err(why) = change {
+                tracing::warn!(room = %site.room.config().name, %why, closed, "the app's word was not stored");
+            }
+        });
+    }
+}
+
+/// Adds the visitor's tokens to the app's answer. One that carries a cookie of
+/// the gate is this visitor's alone, whatever the app said of caching.
+fn give_tokens(response: &mut Response<Reply>, site: &Site, inside: &Inside) {
+    if !inside.grant.is_empty() {
+        let headers = response.headers_mut();
+        for name in ["expires", "cdn-cache-control", "surrogate-control"] {
+            headers.remove(name);
+        }
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    }
+    set_tokens(response.headers_mut(), site, &inside.visitor, &inside.grant);
+}
+
+/// Until a tunnel's pass is over or revoked; for ever without a pass. A pass
+/// that was prolonged meanwhile goes on.
+async fn until_out(site: Arc<Site>, pass: Option<SealedPass>) {
+    let Some(mut sealed) = pass else { return std::future::pending().await };
+    loop {
+        while site.room.admits(sealed.epoch, &sealed.pass, site.room.now()) {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        match site.room.look(sealed.visitor).await {
+            Ok(Turn::Admitted(pass))
+                if pass.issued_at == sealed.pass.issued_at && pass.expires_at > sealed.pass.expires_at =>
+            {
+                sealed.pass = pass;
+            }
+            _ => return,
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! The queue: what gate and admin call.
+//!
+//! Owns one [`Room`] per protected site: the view that answers polls without
+//! the store, the arrivals that go to it in groups, the tick. Never sees a
+//! request, a cookie or a page.
+//!
+//! ```text
+//! gate ──poll──▶ view (ArcSwap)          no store, no lock
+//! gate ──join──▶ arrivals ──▶ store      many in one call, in arrival order
+//! driver ──make room, admit, log──▶ store ──▶ view
+//! ```
+
+mod arrivals;
+mod driver;
+mod heartbeat;
+mod storetime;
+mod view;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Guard};
+use dashmap::DashMap;
+use hdrhistogram::Histogram;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Clock;
+use crate::config;
+use crate::domain::estimate::Range;
+use crate::domain::id::{Epoch, PlaceNumber, VisitorId};
+use crate::domain::pace::Pace;
+use crate::domain::pass::Pass;
+use crate::domain::place::{Intent, Reason, Turn};
+use crate::domain::rank::Rank;
+use crate::domain::time::{Timestamp, millis};
+use crate::store::{Overrides, Store, StoreError};
+
+use arrivals::Arrivals;
+use heartbeat::{Heard, Heartbeats};
+use storetime::StoreTime;
+pub use view::View;
+
+/// Longer waits are counted as this: a week.
+const LONGEST_WAIT_MS: u64 = 7 * 24 * 3_600_000;
+
+/// A place as its holder presents it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Presented {
+    /// The line it belongs to.
+    pub epoch: Epoch,
+    /// Its number.
+    pub number: PlaceNumber,
+    /// When it was taken.
+    pub joined_at: Timestamp,
+    /// The position last shown; 0 = none yet.
+    pub position: u64,
+}
+
+/// What a waiting visitor is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Its place, with the position now shown; a late returner has one too.
+    pub place: Presented,
+    /// 1 = next; 0 = not known.
+    pub position: u64,
+    /// The expected wait, when it can be told.
+    pub wait: Option<Range>,
+    /// When to ask again.
+    pub poll_after: Duration,
+}
+
+/// The answer of the view alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Poll {
+    /// Still in the line.
+    Waiting(Waiting),
+    /// Asked again too soon; wait this long.
+    TooEarly(Duration),
+    /// Not in the line as far as this gate knows: ask the store.
+    Out,
+}
+
+/// One room.
+pub struct Room {
+    config: ArcSwap<config::Room>,
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    time: StoreTime,
+    view: ArcSwap<View>,
+    heartbeats: Heartbeats,
+    arrivals: Arrivals,
+    ready: AtomicBool,
+    /// How long those admitted through this gate had waited, in ms.
+    waits: Mutex<Histogram<u64>>,
+    /// Passes that ended before their time, until their own end.
+    revoked: DashMap<(PlaceNumber, Timestamp), Timestamp>,
+    cancel: CancellationToken,
+    stopped: CancellationToken,
+}
+
+impl Room {
+    /// A room that is not ready until [`Room::run`] has reached its store.
+    #[must_use]
+    pub fn new(config: Arc<config::Room>, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Arc<Self> {
+        let time = StoreTime::new(&*clock);
+        Arc::new(Self {
+            view: ArcSwap::from_pointee(View::unknown(&config)),
+            config: ArcSwap::new(config),
+            store,
+            time,
+            clock,
+            heartbeats: Heartbeats::default(),
+            arrivals: Arrivals::default(),
+            ready: AtomicBool::new(false),
+            waits: Mutex::new(Histogram::new_with_max(LONGEST_WAIT_MS, 2).expect("fixed bounds")),
+            revoked: DashMap::new(),
+            cancel: CancellationToken::new(),
+            stopped: CancellationToken::new(),
+        })
+    }
+
+    /// Keeps the room going until it is stopped.
+    pub async fn run(self: Arc<Self>) {
+        let cancel = self.cancel.clone();
+        tokio::select! {
+            () = cancel.cancelled() => {}
+            () = driver::run(&self) => {}
+            () = arrivals::run(&self) => {}
+        }
+        driver::last_words(&self).await;
+        self.stopped.cancel();
+    }
+
+    /// Ends [`Room::run`]; ready when the gathered signs of life are sent.
+    pub async fn stop(&self) {
+        self.cancel.cancel();
+        self.stopped.cancelled().await;
+    }
+
+    /// The room's settings.
+    pub fn config(&self) -> Guard<Arc<config::Room>> {
+        self.config.load()
+    }
+
+    /// Takes up changed settings; the store hears of them at the next tick.
+    pub fn configure(&self, config: Arc<config::Room>) {
+        self.config.store(config);
+        self.view.rcu(|view| View { stale_settings: true, ..View::clone(view) });
+    }
+
+    /// The room as this gate knows it.
+    pub fn view(&self) -> Guard<Arc<View>> {
+        self.view.load()
+    }
+
+    /// Whether the store has been reached and can be reached now.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed) && !self.view.load().degraded
+    }
+
+    /// The store's time, as far as this gate can tell; goes on without it.
+    pub fn now(&self) -> Timestamp {
+        self.time.now(&*self.clock)
+    }
+
+    /// Notes how long somebody waited who is inside now.
+    pub fn waited(&self, wait: Duration) {
+        self.waits.lock().saturating_record(millis(wait));
+    }
+
+    /// The wait that this share (0 to 1) of those admitted here did not exceed.
+    pub fn waits(&self, quantile: f64) -> Option<Duration> {
+        let waits = self.waits.lock();
+        (!waits.is_empty()).then(|| Duration::from_millis(waits.value_at_quantile(quantile)))
+    }
+
+    /// Whether a pass of the current line is good. Never waits.
+    #[must_use]
+    pub fn admits(&self, epoch: Epoch, pass: &Pass, now: Timestamp) -> bool {
+        let view = self.view.load();
+        view.knows(epoch) && pass.is_live(now) && !self.revoked.contains_key(&(pass.number, pass.issued_at))
+    }
+
+    /// A poll by the holder of a place: counted as a sign of life, paced, and
+    /// answered from the view.
+    pub fn poll(&self, place: Presented, now: Timestamp, chance: f64) -> Poll {
+        let view = self.view.load();
+        if !view.knows(place.epoch) || view.rank.is_out(place.number) {
+            return Poll::Out;
+        }
+        let pace = self.pace();
+        match self.heartbeats.poll(place.number, now, &pace) {
+            Heard::TooEarly(left) => return Poll::TooEarly(left),
+            Heard::Gone => return Poll::Out,
+            Heard::InTime => {}
+        }
+        Poll::Waiting(self.waiting(&view, place, now, &pace, chance))
+    }
+
+    /// What the holder of a place is shown, without pacing: page loads.
+    pub fn show(&self, place: Presented, now: Timestamp, chance: f64) -> Poll {
+        let view = self.view.load();
+        let out = view.rank.is_out(place.number) || self.heartbeats.is_gone(place.number);
+        if out || !view.knows(place.epoch) {
+            return Poll::Out;
+        }
+        Poll::Waiting(self.waiting(&view, place, now, &self.pace(), chance))
+    }
+
+    /// Time left before the holder of a number out of the line may make this
+    /// gate ask the store again; `None` = now.
+    pub fn too_early_out(&self, place: &Presented, now: Timestamp) -> Option<Duration> {
+        if place.epoch != self.view.load().epoch {
+            return None;
+        }
+        self.heartbeats.too_early_out(place.number, now, &self.pace())
+    }
+
+    /// The holder of a number out of the line was told to come back after `pause`.
+    pub fn told_out(&self, place: &Presented, now: Timestamp, pause: Duration) {
+        if place.epoch == self.view.load().epoch {
+            self.heartbeats.told_out(place.number, now, pause);
+        }
+    }
+
+    /// The longest pause a waiting visitor is ever told.
+    pub fn longest_pause(&self) -> Duration {
+        self.pace().ceiling()
+    }
+
+    fn waiting(&self, view: &View, place: Presented, now: Timestamp, pace: &Pace, chance: f64) -> Waiting {
+        let position = match (view.standing.is_some(), place.position) {
+            (true, 0) => view.rank.ahead(place.number) + 1,
+            (true, shown) => shown.min(view.rank.ahead(place.number) + 1),
+            // Nothing was read from the store yet: what was shown last stands.
+            (false, shown) => shown,
+        };
+        let wait = view.wait(position);
+        let expected = wait.map(|range| Duration::from_secs(range.low_seconds));
+        let poll_after = pace.after(expected.or(view.guess(position)), view.recovering(now), chance);
+        self.heartbeats.told(place.number, now, poll_after);
+        Waiting { place: Presented { position, ..place }, position, wait, poll_after }
+    }
+
+    /// What a late returner is shown.
+    pub fn returning(&self, number: PlaceNumber, ahead: u64, now: Timestamp, chance: f64) -> Waiting {
+        let view = self.view.load();
+        let poll_after = self.pace().after(Some(Duration::ZERO), false, chance);
+        self.heartbeats.told(number, now, poll_after);
+        let position = ahead + 1;
+        let place = Presented { epoch: view.epoch, number, joined_at: now, position };
+        Waiting { place, position, wait: view.wait(position), poll_after }
+    }
+
+    /// When a visitor without a place should ask again.
+    pub fn soon(&self, chance: f64) -> Duration {
+        let view = self.view.load();
+        let pace = self.pace();
+        if view.degraded {
+            return pace.after(None, true, chance);
+        }
+        Duration::from_millis(500).mul_f64(1.0 + chance).min(pace.ceiling())
+    }
+
+    fn pace(&self) -> Pace {
+        let config = self.config.load();
+        Pace {
+            min: config.poll_min,
+            max: config.poll_max,
+            idle_timeout: config.line.idle_timeout,
+            claim_window: config.line.claim_window,
+        }
+    }
+
+    /// A visitor who wants in. Grouped with others, in arrival order.
+    ///
+    /// # Errors
+    /// [`StoreError::Away`]: a newcomer, who has no place yet, is remembered
+    /// and enqueued when the store is back.
+    pub async fn join(&self, visitor: VisitorId, intent: Intent, newcomer: bool) -> Result<Turn, StoreError> {
+        self.arrivals.send(visitor, Some(intent), newcomer).await
+    }
+
+    /// A visitor who shows up; called ones claim their pass by this.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn look(&self, visitor: VisitorId) -> Result<Turn, StoreError> {
+        self.arrivals.send(visitor, None, false).await
+    }
+
+    /// Ends a place or pass; a pass is dead on this gate at once, on the
+    /// others when they next read the log.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn end(
+        &self,
+        visitor: VisitorId,
+        pass: Option<&Pass>,
+        reason: Reason,
+    ) -> Result<Option<PlaceNumber>, StoreError> {
+        // Here first: a pass that is given up must not work on through an outage.
+        if let Some(pass) = pass {
+            self.revoke_here(pass);
+        }
+        let name = self.config.load().name.clone();
+        let ended = self.store.end(&name, visitor, reason).await;
+        match (&ended, pass) {
+            (Ok(Some(number)), _) => self.heartbeats.leave(*number),
+            (Err(_), Some(pass)) if reason != Reason::Completed => {
+                self.revoked.remove(&(pass.number, pass.issued_at));
+            }
+            _ => {}
+        }
+        ended
+    }
+
+    fn revoke_here(&self, pass: &Pass) {
+        // An extension on another gate may have moved its end.
+        let until = pass.expires_at.max(pass.issued_at + self.config.load().line.pass_max);
+        self.revoked.insert((pass.number, pass.issued_at), until);
+    }
+
+    /// Makes a live pass last at least `by` from now.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn extend(&self, visitor: VisitorId, by: Duration) -> Result<Option<Pass>, StoreError> {
+        let name = self.config.load().name.clone();
+        self.store.extend(&name, visitor, by).await
+    }
+
+    /// Who holds a number.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn holder(&self, number: PlaceNumber) -> Result<Option<VisitorId>, StoreError> {
+        let name = self.config.load().name.clone();
+        self.store.holder(&name, number).await
+    }
+
+    /// Changes what operators may change, starting from what it is.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn override_with(&self, change: impl FnOnce(&mut Overrides)) -> Result<(), StoreError> {
+        let config = Arc::clone(&*self.config.load());
+        // What is in force now, not what this gate last heard.
+        let epoch = self.view.load().epoch;
+        let mut overrides = self.store.open(&config.name, epoch, &config.line).await?.overrides;
+        change(&mut overrides);
+        self.store.set_overrides(&config.name, &overrides).await?;
+        let settings = overrides.apply(&config.line);
+        self.view.rcu(|view| View {
+            overrides: overrides.clone(),
+            settings: settings.clone(),
+            ..View::clone(view)
+        });
+        Ok(())
+    }
+
+    /// Ends the line and begins a new one.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn clear(&self) -> Result<(), StoreError> {
+        let name = self.config.load().name.clone();
+        let epoch = Epoch(self.now().as_millis());
+        self.store.clear(&name, epoch).await?;
+        let rank = Arc::new(Rank::new());
+        self.heartbeats.clear();
+        self.view.rcu(|view| View { epoch, rank: Arc::clone(&rank), ..View::clone(view) });
+        Ok(())
+    }
+}

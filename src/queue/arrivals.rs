@@ -1,0 +1,186 @@
+//! Visitors on their way to the store, many in one call.
+//!
+//! While one call is under way the next group gathers, so the store is asked
+//! as often as it can answer and no oftener, and arrival order is kept.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use super::Room;
+use crate::domain::id::VisitorId;
+use crate::domain::place::{Intent, Turn};
+use crate::store::StoreError;
+
+/// Visitors in one call, at most.
+const GROUP: usize = 500;
+/// Visitors on their way at once; more are told that the store is away.
+const IN_FLIGHT: usize = 100_000;
+/// Newcomers remembered through an outage.
+const REMEMBERED: usize = 1_000_000;
+
+type Answer = Result<Turn, StoreError>;
+
+struct Arrival {
+    visitor: VisitorId,
+    /// `None` = only looks.
+    intent: Option<Intent>,
+    /// It brought no place: an outage must not cost it its turn to join.
+    newcomer: bool,
+    answer: oneshot::Sender<Answer>,
+    _under_way: UnderWay,
+}
+
+/// Counts an arrival until it is answered, whether or not anybody still waits.
+struct UnderWay(Arc<AtomicUsize>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The visitors on their way.
+#[derive(Default)]
+pub(super) struct Arrivals {
+    queue: Mutex<VecDeque<Arrival>>,
+    some: Notify,
+    under_way: Arc<AtomicUsize>,
+    /// Newcomers of an outage, in arrival order.
+    missed: Mutex<Missed>,
+}
+
+#[derive(Default)]
+struct Missed {
+    order: VecDeque<(VisitorId, Intent)>,
+    known: HashSet<VisitorId>,
+}
+
+impl Missed {
+    fn remember(&mut self, visitor: VisitorId, intent: Intent) {
+        if self.order.len() < REMEMBERED && self.known.insert(visitor) {
+            self.order.push_back((visitor, intent));
+        }
+    }
+
+    fn take(&mut self, most: usize) -> Vec<(VisitorId, Intent)> {
+        let taken: Vec<_> = self.order.drain(..most.min(self.order.len())).collect();
+        for (visitor, _) in &taken {
+            self.known.remove(visitor);
+        }
+        taken
+    }
+
+    fn put_back(&mut self, group: Vec<(VisitorId, Intent)>) {
+        for (visitor, intent) in group.into_iter().rev() {
+            if self.known.insert(visitor) {
+                self.order.push_front((visitor, intent));
+            }
+        }
+    }
+}
+
+impl Arrivals {
+    /// Sends a visitor and waits for the answer.
+    pub(super) async fn send(&self, visitor: VisitorId, intent: Option<Intent>, newcomer: bool) -> Answer {
+        let before = self.under_way.fetch_add(1, Ordering::Relaxed);
+        let under_way = UnderWay(Arc::clone(&self.under_way));
+        if before >= IN_FLIGHT {
+            return Err(StoreError::Away("too many are on their way".into()));
+        }
+        let (answer, answered) = oneshot::channel();
+        let arrival = Arrival { visitor, intent, newcomer, answer, _under_way: under_way };
+        self.queue.lock().push_back(arrival);
+        self.some.notify_one();
+        answered.await.unwrap_or_else(|_| Err(StoreError::Away("the gate is stopping".into())))
+    }
+
+    async fn group(&self) -> Vec<Arrival> {
+        loop {
+            {
+                let mut queue = self.queue.lock();
+                if !queue.is_empty() {
+                    let most = GROUP.min(queue.len());
+                    return queue.drain(..most).collect();
+                }
+            }
+            self.some.notified().await;
+        }
+    }
+}
+
+/// Serves arrivals for ever.
+pub(super) async fn run(room: &Room) {
+    loop {
+        let group = room.arrivals.group().await;
+        if room.view().degraded {
+            refuse(room, group, &StoreError::Away("no answer yet".into()));
+            continue;
+        }
+        serve(room, group).await;
+    }
+}
+
+/// Enqueues the newcomers of an outage.
+pub(super) async fn catch_up(room: &Room) -> Result<(), StoreError> {
+    loop {
+        let group = room.arrivals.missed.lock().take(GROUP);
+        if group.is_empty() {
+            return Ok(());
+        }
+        if let Err(why) = room.store.join(&room.config().name, &group).await {
+            room.arrivals.missed.lock().put_back(group);
+            return Err(why);
+        }
+    }
+}
+
+/// Answers a group by two calls at most: those who look, then those who join,
+/// after those who came during an outage, for they were here first.
+async fn serve(room: &Room, group: Vec<Arrival>) {
+    let (looking, joining): (Vec<_>, Vec<_>) = group.into_iter().partition(|a| a.intent.is_none());
+    let name = room.config().name.clone();
+    if !looking.is_empty() {
+        let visitors: Vec<_> = looking.iter().map(|a| a.visitor).collect();
+        let turns = room.store.look(&name, &visitors).await;
+        answer(room, looking, turns);
+    }
+    if joining.is_empty() {
+        return;
+    }
+    if let Err(why) = catch_up(room).await {
+        return refuse(room, joining, &why);
+    }
+    let wishes: Vec<_> = joining.iter().filter_map(|a| Some((a.visitor, a.intent?))).collect();
+    let turns = room.store.join(&name, &wishes).await;
+    answer(room, joining, turns);
+}
+
+fn answer(room: &Room, group: Vec<Arrival>, turns: Result<Vec<Turn>, StoreError>) {
+    match turns {
+        Ok(turns) => {
+            for (arrival, turn) in group.into_iter().zip(turns) {
+                // The visitor may have gone away meanwhile; its place stands.
+                let _ = arrival.answer.send(Ok(turn));
+            }
+        }
+        Err(why) => refuse(room, group, &why),
+    }
+}
+
+fn refuse(room: &Room, group: Vec<Arrival>, why: &StoreError) {
+    if matches!(why, StoreError::Away(_)) {
+        let mut missed = room.arrivals.missed.lock();
+        for arrival in group.iter().filter(|arrival| arrival.newcomer) {
+            if let Some(intent) = arrival.intent {
+                missed.remember(arrival.visitor, intent);
+            }
+        }
+    }
+    for arrival in group {
+        let _ = arrival.answer.send(Err(why.clone()));
+    }
+}

@@ -1,0 +1,234 @@
+//! Keeps a room going: opens it, ticks, follows the log, sends signs of life.
+//!
+//! Every gate does all of this; the store sees to it that one batch comes of
+//! many callers.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::{Room, View, arrivals};
+use crate::domain::estimate::Estimate;
+use crate::domain::id::{Epoch, PlaceNumber};
+use crate::domain::line::Standing;
+use crate::domain::rank::Rank;
+use crate::store::{LogPage, Report, StoreError};
+
+/// The log is read at least this often, so that a revoked pass is dead
+/// everywhere within a second.
+const FOLLOW: Duration = Duration::from_millis(400);
+/// Between two attempts while the store is away.
+const RETRY: Duration = Duration::from_millis(100);
+/// Waiting numbers in one read of a snapshot.
+const RANGE: usize = 20_000;
+/// Log entries in one read.
+const ENTRIES: usize = 200;
+/// Signs of life in one call.
+const SIGNS: usize = 1_000;
+
+/// What the driver carries from step to step.
+#[derive(Default)]
+struct State {
+    open: bool,
+    log_seq: u64,
+    estimate: Estimate,
+    sent_at: Duration,
+}
+
+/// Runs for ever.
+pub(super) async fn run(room: &Room) {
+    let mut state = State::default();
+    loop {
+        let pause = match step(room, &mut state).await {
+            Ok(pause) => pause,
+            Err(why) => {
+                degrade(room, &mut state, &why);
+                RETRY
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// One round; answers how long to pause.
+async fn step(room: &Room, state: &mut State) -> Result<Duration, StoreError> {
+    if !state.open || room.view().stale_settings {
+        open(room, state).await?;
+    }
+    let name = room.config().name.clone();
+    // Before anybody is evicted for silence.
+    send_signs(room, state).await?;
+    room.store.make_room(&name).await?;
+    let report = match room.store.admit(&name).await {
+        // A full store admits nobody, but room is made and passes are revoked all the same.
+        Err(StoreError::Full) => look_on(room).await?,
+        report => report?,
+    };
+    room.time.heard(report.standing.now, &*room.clock);
+    let rank = follow(room, state, &report).await?;
+    publish(room, state, report, rank);
+    match arrivals::catch_up(room).await {
+        Err(StoreError::Full) => {}
+        caught_up => caught_up?,
+    }
+    let view = room.view();
+    let due = view.standing.as_ref().map_or(RETRY, |s| s.due_at.since(room.now()));
+    Ok(due.clamp(Duration::from_millis(5), FOLLOW))
+}
+
+/// How the line stands, without a tick.
+async fn look_on(room: &Room) -> Result<Report, StoreError> {
+    let config = Arc::clone(&*room.config());
+    room.store.open(&config.name, room.view().epoch, &config.line).await
+}
+
+/// Opens the room, and reads all of it when this gate has not seen this line.
+async fn open(room: &Room, state: &mut State) -> Result<(), StoreError> {
+    // Before the settings are read: a change after this is sent at the next step.
+    set_stale(room, false);
+    let config = Arc::clone(&*room.config());
+    let epoch = Epoch(room.clock.now().as_millis());
+    let opened = room.store.open(&config.name, epoch, &config.line).await;
+    let report = opened.inspect_err(|_| set_stale(room, true))?;
+    room.time.heard(report.standing.now, &*room.clock);
+    let same_line = report.standing.epoch == room.view().epoch && state.open;
+    let settings = report.overrides.apply(&config.line);
+    room.view.rcu(|view| View { settings: settings.clone(), ..View::clone(view) });
+    if !same_line {
+        let rank = snapshot(room, state, &report.standing).await?;
+        state.estimate = Estimate::default();
+        publish(room, state, report, rank);
+    }
+    state.open = true;
+    room.ready.store(true, Ordering::Relaxed);
+    Ok(())
+}
+
+fn set_stale(room: &Room, stale_settings: bool) {
+    room.view.rcu(|view| View { stale_settings, ..View::clone(view) });
+}
+
+/// Reads who waits, in ranges; the log replays what happened meanwhile.
+async fn snapshot(room: &Room, state: &mut State, standing: &Standing) -> Result<Arc<Rank>, StoreError> {
+    let name = room.config().name.clone();
+    let mut rank = Rank::new();
+    let mut after = PlaceNumber(0);
+    loop {
+        let numbers = room.store.waiting(&name, after, RANGE).await?;
+        for &number in numbers.iter().filter(|n| **n < standing.next) {
+            rank.leave_range(PlaceNumber(after.0 + 1), number);
+            rank.forget_front();
+            after = number;
+        }
+        let reached_newcomers = numbers.last().is_some_and(|last| *last >= standing.next);
+        if numbers.len() < RANGE || reached_newcomers {
+            break;
+        }
+    }
+    rank.leave_range(PlaceNumber(after.0 + 1), standing.next);
+    rank.forget_front();
+    for pass in room.store.revoked(&name).await? {
+        room.revoke_here(&pass);
+    }
+    room.heartbeats.clear();
+    state.log_seq = standing.log_seq;
+    Ok(Arc::new(rank))
+}
+
+/// Brings the bitmap up to the report's log entry.
+async fn follow(room: &Room, state: &mut State, report: &Report) -> Result<Arc<Rank>, StoreError> {
+    let view = room.view().clone();
+    // Another line, or one that went back: a stale replica took over.
+    if report.standing.epoch != view.epoch || report.standing.log_seq < state.log_seq {
+        return snapshot(room, state, &report.standing).await;
+    }
+    let mut rank = Arc::clone(&view.rank);
+    // Kept only with the bitmap it belongs to: a read that fails half-way is read again.
+    let mut seq = state.log_seq;
+    while seq < report.standing.log_seq {
+        let LogPage::Entries(entries) = room.store.log(&room.config().name, seq, ENTRIES).await? else {
+            return snapshot(room, state, &report.standing).await;
+        };
+        let Some(&(last, _)) = entries.last() else { break };
+        Arc::make_mut(&mut rank).leave_all(entries.iter().flat_map(|(_, entry)| entry.out.iter().copied()));
+        for pass in entries.iter().flat_map(|(_, entry)| &entry.revoked) {
+            room.revoke_here(pass);
+        }
+        seq = last;
+    }
+    state.log_seq = seq;
+    Ok(rank)
+}
+
+fn publish(room: &Room, state: &mut State, report: Report, mut rank: Arc<Rank>) {
+    let standing = report.standing;
+    state.estimate.note(standing.now, standing.next.0.saturating_sub(1 + standing.waiting));
+    let old = room.view();
+    if standing.tick.is_multiple_of(64) && standing.admitted > 0 {
+        Arc::make_mut(&mut rank).forget_front();
+        room.heartbeats.forget_below(rank.base());
+    }
+    room.revoked.retain(|_, until| standing.now < *until);
+    let recovered = old.degraded && old.standing.is_some();
+    if recovered {
+        tracing::info!(room = %room.config().name, "store is back");
+    }
+    let settings = report.overrides.apply(&room.config().line);
+    let recovering_until =
+        if recovered { standing.now + settings.idle_timeout / 4 } else { old.recovering_until };
+    let speed = state.estimate.speed();
+    room.view.rcu(|view| View {
+        epoch: standing.epoch,
+        rank: Arc::clone(&rank),
+        standing: Some(standing.clone()),
+        settings: settings.clone(),
+        overrides: report.overrides.clone(),
+        speed,
+        degraded: false,
+        stale_settings: view.stale_settings,
+        recovering_until,
+    });
+}
+
+fn degrade(room: &Room, state: &mut State, why: &StoreError) {
+    if *why == StoreError::NoRoom {
+        state.open = false;
+    }
+    if !room.view().degraded {
+        tracing::warn!(room = %room.config().name, %why, "store is away: nobody new is admitted, passes go on");
+    }
+    if !matches!(why, StoreError::Full) {
+        room.view.rcu(|view| View { degraded: true, ..View::clone(view) });
+    }
+}
+
+/// Sends gathered signs of life once per heartbeat interval.
+async fn send_signs(room: &Room, state: &mut State) -> Result<(), StoreError> {
+    let now = room.clock.monotonic();
+    if now.saturating_sub(state.sent_at) < room.view().settings.heartbeat() {
+        return Ok(());
+    }
+    state.sent_at = now;
+    flush(room).await
+}
+
+async fn flush(room: &Room) -> Result<(), StoreError> {
+    let view = room.view().clone();
+    let mut signs = room.heartbeats.take();
+    signs.retain(|(number, _)| !view.rank.is_out(*number));
+    let name = room.config().name.clone();
+    for (i, chunk) in signs.chunks(SIGNS).enumerate() {
+        if let Err(why) = room.store.seen(&name, chunk).await {
+            room.heartbeats.put_back(&signs[i * SIGNS..]);
+            return Err(why);
+        }
+    }
+    Ok(())
+}
+
+/// The last thing a stopping gate does: its signs of life must not be lost.
+pub(super) async fn last_words(room: &Room) {
+    if let Err(why) = flush(room).await {
+        tracing::warn!(room = %room.config().name, %why, "signs of life were not sent");
+    }
+}

@@ -1,0 +1,105 @@
+//! What a gate knows of a room between two answers of the store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config;
+use crate::domain::estimate::{self, Flow, Range};
+use crate::domain::id::Epoch;
+use crate::domain::line::{Settings, Standing};
+use crate::domain::rank::Rank;
+use crate::domain::time::Timestamp;
+use crate::store::Overrides;
+
+/// One coherent picture of a room; replaced, never changed.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// Which line; 0 before the store was first reached.
+    pub epoch: Epoch,
+    /// Numbers that left.
+    pub rank: Arc<Rank>,
+    /// The store's last word.
+    pub standing: Option<Standing>,
+    /// Limits in force.
+    pub settings: Settings,
+    /// What operators changed.
+    pub overrides: Overrides,
+    /// Numbers leaving in a second, and over how long that was measured.
+    pub speed: Option<(f64, Duration)>,
+    /// The store cannot be reached.
+    pub degraded: bool,
+    /// The store has not heard of the settings yet.
+    pub stale_settings: bool,
+    /// Polls spread wider until then: an outage just ended.
+    pub recovering_until: Timestamp,
+}
+
+impl View {
+    /// Before the store was first reached.
+    pub(super) fn unknown(config: &config::Room) -> Self {
+        Self {
+            epoch: Epoch(0),
+            rank: Arc::new(Rank::new()),
+            standing: None,
+            settings: config.line.clone(),
+            overrides: Overrides::default(),
+            speed: None,
+            degraded: true,
+            stale_settings: true,
+            recovering_until: Timestamp::default(),
+        }
+    }
+
+    /// Whether `epoch` is this line's. A gate that has not reached its store
+    /// yet takes the token's word: passes work from the first second.
+    #[must_use]
+    pub fn knows(&self, epoch: Epoch) -> bool {
+        self.epoch == epoch || self.standing.is_none()
+    }
+
+    /// Places in the line and late returners; `None` before the first answer.
+    #[must_use]
+    pub fn waiting(&self) -> Option<u64> {
+        self.standing.as_ref().map(|s| s.waiting + s.returning)
+    }
+
+    /// Whether anybody is being admitted at all.
+    #[must_use]
+    pub fn is_moving(&self) -> bool {
+        !self.degraded && !self.settings.paused && !self.settings.closed
+    }
+
+    /// The expected wait at `position`, when it can be told.
+    #[must_use]
+    pub fn wait(&self, position: u64) -> Option<Range> {
+        if !self.is_moving() || position == 0 {
+            return None;
+        }
+        let flow = Flow { batch: self.settings.batch, tick: self.settings.tick, free: self.free() };
+        estimate::clear_way(position, flow).or_else(|| estimate::wait(position, self.speed))
+    }
+
+    /// Visitors that may come in before anybody goes out; a rate holds all of
+    /// them up, so with one nobody is sure to.
+    fn free(&self) -> u64 {
+        let Some(standing) = self.standing.as_ref().filter(|_| self.settings.rate_per_minute.is_none())
+        else {
+            return 0;
+        };
+        let inside = standing.called + standing.active + standing.returning;
+        self.settings.capacity.saturating_sub(inside)
+    }
+
+    /// Whether an outage ended a moment ago.
+    #[must_use]
+    pub fn recovering(&self, now: Timestamp) -> bool {
+        self.degraded || now < self.recovering_until
+    }
+
+    /// A wait to pace by when nothing was measured: the batch alone.
+    #[must_use]
+    pub fn guess(&self, position: u64) -> Option<Duration> {
+        let ticks = position / self.settings.batch.max(1);
+        self.is_moving().then(|| self.settings.tick * u32::try_from(ticks).unwrap_or(u32::MAX))
+    }
+}

@@ -1,0 +1,296 @@
+//! A connection's bytes, watched: when it last moved, and how it is closed.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::Bounds;
+use crate::clock::Clock;
+use crate::domain::time::millis;
+
+/// Unread bytes thrown away after the last answer, so that the peer can read
+/// it: closing a socket with unread input resets it.
+const LINGER_BYTES: usize = 64 * 1024;
+/// Time for that.
+const LINGER: Duration = Duration::from_millis(500);
+
+/// Bytes a second that a peer must take while an answer waits for it.
+const LEAST_RATE: u64 = 1_024;
+
+/// What a connection is waiting for, and since when.
+pub(super) struct Activity {
+    clock: Arc<dyn Clock>,
+    /// Bytes between requests need not be a head: HTTP/2 has frames of its own.
+    framed: bool,
+    /// The peer was told to go, and has one more idle timeout to do so.
+    retired: AtomicBool,
+    /// Requests being answered.
+    busy: AtomicU32,
+    /// Since when (ms, never 0) a head is awaited in full; 0 = none begun.
+    head_since: AtomicU64,
+    /// Since when nothing is going on.
+    idle_since: AtomicU64,
+    /// Since when the peer takes no more of its answer; 0 = it does.
+    stalled_since: AtomicU64,
+    /// Answers with a piece handed over that nobody asks on for: HTTP/2 holds
+    /// it for want of window, and writes nothing meanwhile.
+    held: AtomicU32,
+    /// Bytes written.
+    written: AtomicU64,
+    /// When (ms) the peer last kept pace, and what was written by then.
+    paced_at: AtomicU64,
+    paced_bytes: AtomicU64,
+}
+
+/// What becomes of a connection now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing; look again after this.
+    Wait(Duration),
+    /// Idle too long: it takes no new requests, ends what it still writes.
+    Retire(Duration),
+    /// A deadline has passed.
+    Cut,
+}
+
+/// A request being answered; dropped at its end.
+pub(super) struct Busy {
+    activity: Arc<Activity>,
+    holds: bool,
+}
+
+impl Activity {
+    /// An HTTP/1 connection just accepted: its first head is awaited.
+    pub(super) fn http1(clock: Arc<dyn Clock>) -> Self {
+        Self::new(clock, false)
+    }
+
+    /// An HTTP/2 connection just accepted: its first bytes are awaited.
+    pub(super) fn http2(clock: Arc<dyn Clock>) -> Self {
+        Self::new(clock, true)
+    }
+
+    fn new(clock: Arc<dyn Clock>, framed: bool) -> Self {
+        let now = millis(clock.monotonic()).max(1);
+        Self {
+            clock,
+            framed,
+            retired: AtomicBool::new(false),
+            busy: AtomicU32::new(0),
+            head_since: AtomicU64::new(now),
+            idle_since: AtomicU64::new(now),
+            stalled_since: AtomicU64::new(0),
+            held: AtomicU32::new(0),
+            written: AtomicU64::new(0),
+            paced_at: AtomicU64::new(now),
+            paced_bytes: AtomicU64::new(0),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        millis(self.clock.monotonic()).max(1)
+    }
+
+    /// A head is complete and its request is being answered.
+    pub(super) fn begin(self: &Arc<Self>) -> Busy {
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        self.head_since.store(0, Ordering::Relaxed);
+        Busy { activity: Arc::clone(self), holds: false }
+    }
+
+    /// HTTP/2 bytes while nothing is answered may be a ping or a window: they
+    /// begin no head, nor do they prolong the idle time.
+    fn bytes_came(&self) {
+        if self.framed {
+            self.head_since.store(0, Ordering::Relaxed);
+        } else if self.busy.load(Ordering::Relaxed) == 0 && self.head_since.load(Ordering::Relaxed) == 0 {
+            self.head_since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    fn wrote_bytes(&self, written: &Poll<io::Result<usize>>) {
+        self.wrote(written.is_pending());
+        if let Poll::Ready(Ok(bytes)) = written {
+            self.written.fetch_add(*bytes as u64, Ordering::Relaxed);
+        }
+    }
+
+    fn wrote(&self, pending: bool) {
+        if !pending {
+            if self.stalled_since.load(Ordering::Relaxed) != 0 {
+                self.stalled_since.store(0, Ordering::Relaxed);
+            }
+        } else if self.stalled_since.load(Ordering::Relaxed) == 0 {
+            self.stalled_since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    /// What to do at this moment.
+    pub(super) fn verdict(&self, bounds: &Bounds) -> Verdict {
+        if let Some(left) = self.time_left(bounds) {
+            return Verdict::Wait(left);
+        }
+        let idle = !self.is_stalled_or_busy() && self.head_since.load(Ordering::Relaxed) == 0;
+        if !(self.framed && idle) || self.retired.swap(true, Ordering::Relaxed) {
+            return Verdict::Cut;
+        }
+        self.idle_since.store(self.now(), Ordering::Relaxed);
+        Verdict::Retire(self.look_again(millis(bounds.idle_timeout), bounds))
+    }
+
+    fn is_stalled_or_busy(&self) -> bool {
+        self.stalled_since.load(Ordering::Relaxed) != 0 || self.busy.load(Ordering::Relaxed) > 0
+    }
+
+    /// Time until the next deadline; `None` when one has passed.
+    fn time_left(&self, bounds: &Bounds) -> Option<Duration> {
+        let now = self.now();
+        let left = |since: u64, limit: Duration| {
+            millis(limit).checked_sub(now.saturating_sub(since)).filter(|&left| left > 0)
+        };
+        let stalled = self.stalled_since.load(Ordering::Relaxed);
+        if stalled != 0 {
+            return left(stalled, bounds.idle_timeout).map(|ms| self.look_again(ms, bounds));
+        }
+        if self.is_too_slow(now, bounds.idle_timeout) {
+            return None;
+        }
+        if self.busy.load(Ordering::Relaxed) > 0 {
+            return Some(bounds.head_timeout.min(bounds.idle_timeout));
+        }
+        let head = self.head_since.load(Ordering::Relaxed);
+        if head != 0 {
+            return left(head, bounds.head_timeout).map(|ms| self.look_again(ms, bounds));
+        }
+        left(self.idle_since.load(Ordering::Relaxed), bounds.idle_timeout)
+            .map(|ms| self.look_again(ms, bounds))
+    }
+
+    /// Whether answers have waited for the peer for `limit`, at every look,
+    /// while all of them together moved slower than [`LEAST_RATE`].
+    fn is_too_slow(&self, now: u64, limit: Duration) -> bool {
+        let written = self.written.load(Ordering::Relaxed);
+        let taken = written.saturating_sub(self.paced_bytes.load(Ordering::Relaxed));
+        let enough = LEAST_RATE.saturating_mul(millis(limit)) / 1_000;
+        if self.held.load(Ordering::Relaxed) == 0 || taken >= enough {
+            self.paced_at.store(now, Ordering::Relaxed);
+            self.paced_bytes.store(written, Ordering::Relaxed);
+            return false;
+        }
+        now.saturating_sub(self.paced_at.load(Ordering::Relaxed)) >= millis(limit)
+    }
+
+    /// What is awaited may change meanwhile: never sleep past a head's time.
+    fn look_again(&self, left_ms: u64, bounds: &Bounds) -> Duration {
+        Duration::from_millis(left_ms).min(bounds.head_timeout)
+    }
+}
+
+impl Busy {
+    /// Whether a piece of the answer was handed over and none asked for since.
+    pub(super) fn hold(&mut self, holds: bool) {
+        match (self.holds, holds) {
+            (false, true) => self.activity.held.fetch_add(1, Ordering::Relaxed),
+            (true, false) => self.activity.held.fetch_sub(1, Ordering::Relaxed),
+            _ => return,
+        };
+        self.holds = holds;
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.hold(false);
+        if self.activity.busy.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.activity.idle_since.store(self.activity.now(), Ordering::Relaxed);
+        }
+    }
+}
+
+/// The connection's stream as hyper sees it.
+pub(super) struct Watched<I> {
+    io: TokioIo<I>,
+    activity: Arc<Activity>,
+    lingering: Option<Linger>,
+}
+
+struct Linger {
+    until: Pin<Box<tokio::time::Sleep>>,
+    left: usize,
+}
+
+impl<I> Watched<I> {
+    pub(super) fn new(io: I, activity: Arc<Activity>) -> Self {
+        Self { io: TokioIo::new(io), activity, lingering: None }
+    }
+}
+
+impl<I: AsyncRead + Unpin> Read for Watched<I> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = ready!(Pin::new(&mut self.io).poll_read(cx, buf));
+        self.activity.bytes_came();
+        Poll::Ready(read)
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> Write for Watched<I> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write(cx, buf);
+        self.activity.wrote_bytes(&written);
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.io).poll_write_vectored(cx, bufs);
+        self.activity.wrote_bytes(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.io).poll_flush(cx);
+        self.activity.wrote(flushed.is_pending());
+        flushed
+    }
+
+    /// Ends our side, then reads what the peer still sends for a moment.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.lingering.is_none() {
+            ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
+        }
+        let linger = this.lingering.get_or_insert_with(|| Linger {
+            until: Box::pin(tokio::time::sleep(LINGER)),
+            left: LINGER_BYTES,
+        });
+        let mut scratch = [0; 4_096];
+        while linger.left > 0 && linger.until.as_mut().poll(cx).is_pending() {
+            let mut buf = ReadBuf::new(&mut scratch);
+            if ready!(Pin::new(this.io.inner_mut()).poll_read(cx, &mut buf)).is_err()
+                || buf.filled().is_empty()
+            {
+                break;
+            }
+            linger.left = linger.left.saturating_sub(buf.filled().len());
+        }
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,116 @@
+//! Deadlines as a real HTTP/2 client meets them.
+
+use http_body_util::{BodyExt as _, Either, Empty, Full};
+use hyper::client::conn::http2::{Builder, SendRequest};
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::clock::SystemClock;
+
+const IDLE: Duration = Duration::from_millis(600);
+const LONG: Duration = Duration::from_secs(10);
+
+/// Answers with a page at once, or after twice the idle timeout.
+struct Pages;
+
+/// Never has a frame to give, like a stream of events with none to tell.
+struct Silence;
+
+impl Body for Silence {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        Poll::Pending
+    }
+}
+
+impl Handler for Pages {
+    type Body = Either<Full<Bytes>, Silence>;
+
+    async fn handle(self: &Arc<Self>, _: SocketAddr, request: Request<Incoming>) -> Response<Self::Body> {
+        if request.uri().path() == "/silent" {
+            return Response::new(Either::Right(Silence));
+        }
+        Response::new(Either::Left(Full::from(vec![b'p'; 200_000])))
+    }
+}
+
+/// Serves HTTP/2 on `far` until it ends.
+fn serve(far: tokio::io::DuplexStream, idle_timeout: Duration) -> JoinHandle<()> {
+    let bounds = Bounds { head_timeout: IDLE / 6, idle_timeout, ..Bounds::default() };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let connections = Connections::new(None, None);
+    let app = HttpApp::new(Arc::new(Pages), bounds, None, connections, clock);
+    tokio::spawn(async move {
+        let (_stays, shutdown) = tokio::sync::watch::channel(false);
+        app.serve_http2(far, SocketAddr::from(([127, 0, 0, 1], 1)), &shutdown).await;
+    })
+}
+
+/// A served connection: its client, the client's side, and the server's.
+async fn connect(client: &Builder<TokioExecutor>) -> (Client, JoinHandle<hyper::Result<()>>, JoinHandle<()>) {
+    let (near, far) = tokio::io::duplex(1 << 20);
+    let server = serve(far, IDLE);
+    let (sender, connection) =
+        client.handshake(hyper_util::rt::TokioIo::new(near)).await.expect("a connection");
+    (sender, tokio::spawn(connection), server)
+}
+
+type Client = SendRequest<Empty<Bytes>>;
+
+fn builder() -> Builder<TokioExecutor> {
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.timer(TokioTimer::new());
+    builder
+}
+
+async fn get(client: &mut Client, path: &str) -> Response<Incoming> {
+    let request = Request::get(format!("http://t.test{path}")).body(Empty::new()).expect("a request");
+    client.send_request(request).await.expect("an answer")
+}
+
+#[tokio::test]
+async fn a_peer_that_gives_no_window_is_cut() {
+    let (mut client, _connection, server) = connect(builder().initial_stream_window_size(0)).await;
+    let mut answers = Vec::new();
+    for _ in 0..3 {
+        answers.push(get(&mut client, "/page").await);
+    }
+    tokio::time::timeout(LONG, server).await.expect("cut").expect("no panic");
+}
+
+#[tokio::test]
+async fn an_answer_whose_next_piece_takes_long_goes_on() {
+    let (mut client, _connection, server) = connect(&builder()).await;
+    let _answer = get(&mut client, "/silent").await;
+    tokio::time::sleep(IDLE * 3).await;
+    assert!(!server.is_finished());
+    let page = get(&mut client, "/page").await.into_body().collect().await.expect("a whole page");
+    assert_eq!(page.to_bytes().len(), 200_000);
+}
+
+#[tokio::test]
+async fn an_idle_connection_lives_on_pings_and_is_ended_with_a_goodbye() {
+    let mut pinging = builder();
+    pinging.keep_alive_interval(IDLE / 12).keep_alive_while_idle(true);
+    let (mut client, connection, server) = connect(&pinging).await;
+    for _ in 0..2 {
+        tokio::time::sleep(IDLE / 2).await;
+        let page = get(&mut client, "/page").await.into_body().collect().await.expect("a whole page");
+        assert_eq!(page.to_bytes().len(), 200_000);
+    }
+    tokio::time::timeout(LONG, server).await.expect("ended").expect("no panic");
+    let goodbye = tokio::time::timeout(LONG, connection).await.expect("ended").expect("no panic");
+    assert!(goodbye.is_ok(), "{goodbye:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_says_nothing_at_all_is_cut_after_the_time_of_a_head() {
+    let (_silent, far) = tokio::io::duplex(1 << 20);
+    let server = serve(far, Duration::from_secs(60));
+    tokio::time::timeout(LONG, server).await.expect("cut").expect("no panic");
+}

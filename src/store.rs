@@ -1,0 +1,167 @@
+//! Where lines live.
+//!
+//! Owns the [`Store`] trait: whole operations of the line, each atomic, never
+//! single reads and writes, which would push races up to the gates. Two stores
+//! keep one contract: [`MemoryStore`] is the domain's model behind a mutex,
+//! [`RedisStore`] runs one script per operation. Both pass one suite and are
+//! compared step by step.
+
+mod beats;
+pub mod memory;
+pub mod redis;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
+use crate::domain::line::{LogEntry, Settings, Standing};
+use crate::domain::pass::Pass;
+use crate::domain::place::{Intent, Reason, Turn};
+use crate::domain::time::Timestamp;
+
+pub use memory::MemoryStore;
+pub use redis::RedisStore;
+
+/// What went wrong, as the choices a caller has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Not reachable, not writable or not answering: freeze and try again.
+    /// Whether the operation took effect is unknown; each may be repeated.
+    #[error("the store is away: {0}")]
+    Away(String),
+    /// Reachable, but out of memory: nothing was written.
+    #[error("the store is full")]
+    Full,
+    /// The room is not there (any more): the line was lost or never opened.
+    #[error("the store does not know the room")]
+    NoRoom,
+}
+
+/// What operators changed about a room; `None` = as in the settings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// Visitors inside at once.
+    pub capacity: Option<u64>,
+    /// Visitors admitted in one tick.
+    pub batch: Option<u64>,
+    /// Visitors that come in within a minute; 0 = off.
+    pub rate_per_minute: Option<u64>,
+    /// Places in the line; 0 = off.
+    pub max_waiting: Option<u64>,
+    /// How long a pass is good.
+    pub pass_ttl: Option<Duration>,
+    /// Nobody is admitted.
+    pub paused: Option<bool>,
+    /// Nobody is admitted and nobody joins.
+    pub closed: Option<bool>,
+    /// Nobody joins; those in the line are admitted.
+    pub draining: Option<bool>,
+    /// Everybody is forwarded.
+    pub bypass: Option<bool>,
+    /// Shown to those who wait.
+    pub message: Option<String>,
+}
+
+impl Overrides {
+    /// The settings with these changes.
+    #[must_use]
+    pub fn apply(&self, base: &Settings) -> Settings {
+        let off = |n: u64| (n > 0).then_some(n);
+        Settings {
+            capacity: self.capacity.unwrap_or(base.capacity),
+            batch: self.batch.unwrap_or(base.batch),
+            rate_per_minute: self.rate_per_minute.map_or(base.rate_per_minute, off),
+            max_waiting: self.max_waiting.map_or(base.max_waiting, off),
+            pass_ttl: self.pass_ttl.unwrap_or(base.pass_ttl),
+            paused: self.paused.unwrap_or(base.paused),
+            closed: self.closed.unwrap_or(base.closed),
+            draining: self.draining.unwrap_or(base.draining),
+            ..base.clone()
+        }
+    }
+}
+
+/// How a line stands, with what operators changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Report {
+    /// The line.
+    pub standing: Standing,
+    /// The changes.
+    pub overrides: Overrides,
+}
+
+/// Log entries after the asked one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogPage {
+    /// In order and without a gap; empty when there is nothing new.
+    Entries(Vec<(u64, LogEntry)>),
+    /// Some are gone: read a snapshot.
+    Gap,
+}
+
+/// The lines of all rooms.
+///
+/// Time is the store's own. Every operation may be repeated after an unknown
+/// outcome. A room must be opened first; an operation on one that is not there
+/// answers [`StoreError::NoRoom`].
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Makes the room if it is not there, with `epoch`, and tells it its settings.
+    async fn open(&self, room: &RoomName, epoch: Epoch, settings: &Settings) -> Result<Report, StoreError>;
+
+    /// Visitors who want in, in the order of their arrival; one answer each.
+    async fn join(&self, room: &RoomName, arrivals: &[(VisitorId, Intent)]) -> Result<Vec<Turn>, StoreError>;
+
+    /// Visitors who show up without wanting a new place; one answer each.
+    async fn look(&self, room: &RoomName, visitors: &[VisitorId]) -> Result<Vec<Turn>, StoreError>;
+
+    /// Gathered signs of life: number, and store time of the last one.
+    async fn seen(&self, room: &RoomName, signs: &[(PlaceNumber, Timestamp)]) -> Result<(), StoreError>;
+
+    /// Expires, evicts and forgets, bounded per call.
+    async fn make_room(&self, room: &RoomName) -> Result<(), StoreError>;
+
+    /// Admits a batch if a tick is due.
+    async fn admit(&self, room: &RoomName) -> Result<Report, StoreError>;
+
+    /// Ends a place or pass before its time; `None` when there was none.
+    async fn end(
+        &self,
+        room: &RoomName,
+        visitor: VisitorId,
+        reason: Reason,
+    ) -> Result<Option<PlaceNumber>, StoreError>;
+
+    /// Makes a live pass last at least `by` from now, within `pass_max`;
+    /// `None` when there is none.
+    async fn extend(
+        &self,
+        room: &RoomName,
+        visitor: VisitorId,
+        by: Duration,
+    ) -> Result<Option<Pass>, StoreError>;
+
+    /// Who holds a number now.
+    async fn holder(&self, room: &RoomName, number: PlaceNumber) -> Result<Option<VisitorId>, StoreError>;
+
+    /// Log entries after `seq`, at most `limit`.
+    async fn log(&self, room: &RoomName, seq: u64, limit: usize) -> Result<LogPage, StoreError>;
+
+    /// Waiting numbers above `after`, in order, at most `limit` (20,000 or less).
+    async fn waiting(
+        &self,
+        room: &RoomName,
+        after: PlaceNumber,
+        limit: usize,
+    ) -> Result<Vec<PlaceNumber>, StoreError>;
+
+    /// Passes that were ended early and would still be good.
+    async fn revoked(&self, room: &RoomName) -> Result<Vec<Pass>, StoreError>;
+
+    /// Replaces what operators changed.
+    async fn set_overrides(&self, room: &RoomName, overrides: &Overrides) -> Result<(), StoreError>;
+
+    /// Ends the line and begins a new one with `epoch`; overrides stay.
+    async fn clear(&self, room: &RoomName, epoch: Epoch) -> Result<(), StoreError>;
+}

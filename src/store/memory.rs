@@ -1,0 +1,150 @@
+//! Lines in this process: the domain's model behind a mutex.
+//!
+//! Never waits. One gate only; gone with the process.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+
+use super::beats::Beats;
+use super::{LogPage, Overrides, Report, Store, StoreError};
+use crate::clock::Clock;
+use crate::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
+use crate::domain::line::{Line, Settings, Standing};
+use crate::domain::pass::Pass;
+use crate::domain::place::{Intent, Reason, Turn};
+use crate::domain::time::Timestamp;
+
+struct Room {
+    line: Line,
+    base: Settings,
+    overrides: Overrides,
+}
+
+impl Room {
+    fn report(&self, standing: Standing) -> Report {
+        Report { standing, overrides: self.overrides.clone() }
+    }
+}
+
+/// The embedded store.
+pub struct MemoryStore {
+    clock: Arc<dyn Clock>,
+    beats: Beats,
+    rooms: Mutex<HashMap<RoomName, Room>>,
+}
+
+impl MemoryStore {
+    /// A store without rooms whose time is `clock`'s.
+    #[must_use]
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { beats: Beats::new(clock.clone()), clock, rooms: Mutex::default() }
+    }
+
+    fn with<T>(&self, room: &RoomName, act: impl FnOnce(&mut Room, Timestamp) -> T) -> Result<T, StoreError> {
+        let now = self.clock.now();
+        let mut rooms = self.rooms.lock();
+        rooms.get_mut(room).map(|room| act(room, now)).ok_or(StoreError::NoRoom)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn open(&self, room: &RoomName, epoch: Epoch, settings: &Settings) -> Result<Report, StoreError> {
+        let mut rooms = self.rooms.lock();
+        let room = rooms.entry(room.clone()).or_insert_with(|| Room {
+            line: Line::new(epoch, settings.clone()),
+            base: settings.clone(),
+            overrides: Overrides::default(),
+        });
+        room.base = settings.clone();
+        room.line.configure(room.overrides.apply(settings));
+        let standing = room.line.standing_at(self.clock.now());
+        Ok(room.report(standing))
+    }
+
+    async fn join(&self, room: &RoomName, arrivals: &[(VisitorId, Intent)]) -> Result<Vec<Turn>, StoreError> {
+        self.with(room, |room, now| {
+            arrivals.iter().map(|&(visitor, intent)| room.line.join(visitor, intent, now)).collect()
+        })
+    }
+
+    async fn look(&self, room: &RoomName, visitors: &[VisitorId]) -> Result<Vec<Turn>, StoreError> {
+        self.with(room, |room, now| visitors.iter().map(|&visitor| room.line.look(visitor, now)).collect())
+    }
+
+    async fn seen(&self, room: &RoomName, signs: &[(PlaceNumber, Timestamp)]) -> Result<(), StoreError> {
+        self.with(room, |room, now| room.line.seen(signs, now))
+    }
+
+    async fn make_room(&self, room: &RoomName) -> Result<(), StoreError> {
+        let beat = self.beats.of(room);
+        self.with(room, |room, now| room.line.make_room(room.line.steady(now, beat)))
+    }
+
+    async fn admit(&self, room: &RoomName) -> Result<Report, StoreError> {
+        let beat = self.beats.of(room);
+        let report = self.with(room, |room, now| {
+            let standing = room.line.admit(room.line.steady(now, beat));
+            room.report(standing)
+        })?;
+        self.beats.note(room, report.standing.tick);
+        Ok(report)
+    }
+
+    async fn end(
+        &self,
+        room: &RoomName,
+        visitor: VisitorId,
+        reason: Reason,
+    ) -> Result<Option<PlaceNumber>, StoreError> {
+        self.with(room, |room, now| room.line.end(visitor, reason, now))
+    }
+
+    async fn extend(
+        &self,
+        room: &RoomName,
+        visitor: VisitorId,
+        by: Duration,
+    ) -> Result<Option<Pass>, StoreError> {
+        self.with(room, |room, now| room.line.extend(visitor, by, now))
+    }
+
+    async fn holder(&self, room: &RoomName, number: PlaceNumber) -> Result<Option<VisitorId>, StoreError> {
+        self.with(room, |room, _| room.line.holder(number))
+    }
+
+    async fn log(&self, room: &RoomName, seq: u64, limit: usize) -> Result<LogPage, StoreError> {
+        self.with(room, |room, _| room.line.log_after(seq, limit).map_or(LogPage::Gap, LogPage::Entries))
+    }
+
+    async fn waiting(
+        &self,
+        room: &RoomName,
+        after: PlaceNumber,
+        limit: usize,
+    ) -> Result<Vec<PlaceNumber>, StoreError> {
+        self.with(room, |room, _| room.line.waiting_after(after, limit))
+    }
+
+    async fn revoked(&self, room: &RoomName) -> Result<Vec<Pass>, StoreError> {
+        self.with(room, |room, _| room.line.revoked())
+    }
+
+    async fn set_overrides(&self, room: &RoomName, overrides: &Overrides) -> Result<(), StoreError> {
+        self.with(room, |room, _| {
+            room.overrides = overrides.clone();
+            room.line.configure(overrides.apply(&room.base));
+        })
+    }
+
+    async fn clear(&self, room: &RoomName, epoch: Epoch) -> Result<(), StoreError> {
+        self.with(room, |room, _| {
+            let settings = room.line.settings().clone();
+            room.line = Line::new(epoch, settings);
+        })
+    }
+}

@@ -1,0 +1,269 @@
+//! Lines in Redis, shared by any number of gates.
+//!
+//! One script per operation, so each is atomic; the scripts say what the model
+//! says ([`crate::domain::line`]), and a seeded test compares the two step by
+//! step. All keys of a room share one hash tag, so that it lives on one shard.
+//! Never waits for Redis longer than one call may take, and decides nothing by
+//! itself.
+//!
+//! | key `PREFIX:{ROOM}:…` | holds |
+//! | --- | --- |
+//! | `room` | hash: epoch, next number, tick, times, totals, `base:` settings, `set:` changes |
+//! | `waiting`, `returning` | visitor by number |
+//! | `seen` | waiting number by its last sign of life |
+//! | `joined` | when waiting numbers were taken, a hundred to a field |
+//! | `called`, `passes`, `ended` | visitor by claim deadline, end of the pass, instant |
+//! | `places` | hash: visitor to what these sets do not tell |
+//! | `holders` | hash: number to the visitor called or inside |
+//! | `recent` | list: admissions of the last 60 s |
+//! | `revoked` | number and issue time of passes ended early, by their end |
+//! | `log` | stream with ids `SEQ-0`, capped |
+
+mod scripts;
+mod wire;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::{Value, cmd};
+
+use super::beats::Beats;
+use super::{LogPage, Overrides, Report, Store, StoreError};
+use crate::clock::{Clock, SystemClock};
+use crate::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
+use crate::domain::line::{CHUNK, Settings};
+use crate::domain::pass::Pass;
+use crate::domain::place::{Intent, Reason, Turn};
+use crate::domain::time::{Timestamp, millis};
+use crate::redis::{CallError, Redis, Script};
+
+use scripts::Scripts;
+use wire::Arg;
+
+/// The last parts of a room's keys, in the order in which the scripts take them.
+const KEYS: [&str; 13] = [
+    "room",
+    "waiting",
+    "seen",
+    "joined",
+    "returning",
+    "called",
+    "passes",
+    "places",
+    "holders",
+    "ended",
+    "recent",
+    "revoked",
+    "log",
+];
+/// Waiting numbers read in one call, at most.
+const RANGE: usize = 20_000;
+
+/// The shared store.
+pub struct RedisStore {
+    redis: Redis,
+    prefix: String,
+    scripts: Scripts,
+    beats: Beats,
+    /// Tells the time instead of Redis.
+    clock: Option<Arc<dyn Clock>>,
+}
+
+impl RedisStore {
+    /// The store whose keys begin with `prefix`; its time is Redis's.
+    #[must_use]
+    pub fn new(redis: Redis, prefix: &str) -> Self {
+        Self {
+            redis,
+            prefix: prefix.to_owned(),
+            scripts: Scripts::new(),
+            beats: Beats::new(Arc::new(SystemClock::new())),
+            clock: None,
+        }
+    }
+
+    /// The same with `clock`'s time, for tests and simulation.
+    #[must_use]
+    pub fn with_clock(redis: Redis, prefix: &str, clock: Arc<dyn Clock>) -> Self {
+        Self { beats: Beats::new(clock.clone()), clock: Some(clock), ..Self::new(redis, prefix) }
+    }
+
+    fn key(&self, room: &RoomName, name: &str) -> String {
+        format!("{}:{{{room}}}:{name}", self.prefix)
+    }
+
+    /// Runs an operation that takes place at a time.
+    async fn act(&self, room: &RoomName, script: &Script, args: Vec<Arg<'_>>) -> Result<Value, StoreError> {
+        let now = self.clock.as_ref().map(|clock| Arg::Number(clock.now().as_millis()));
+        self.run(room, script, now.unwrap_or(Arg::Text("")), args).await
+    }
+
+    /// Runs an operation to which time does not matter.
+    async fn read(&self, room: &RoomName, script: &Script, args: Vec<Arg<'_>>) -> Result<Value, StoreError> {
+        self.run(room, script, Arg::Text(""), args).await
+    }
+
+    async fn run<'a>(
+        &self,
+        room: &RoomName,
+        script: &Script,
+        now: Arg<'a>,
+        mut args: Vec<Arg<'a>>,
+    ) -> Result<Value, StoreError> {
+        args.insert(0, now);
+        let keys = KEYS.map(|name| self.key(room, name));
+        match self.redis.call(script, &keys, &args).await? {
+            Value::Nil => Err(StoreError::NoRoom),
+            reply => Ok(reply),
+        }
+    }
+
+    /// A plain range of one key, which when empty may mean that the room is gone.
+    async fn range(&self, room: &RoomName, command: &redis::Cmd) -> Result<Value, StoreError> {
+        let reply = self.redis.query(command).await?;
+        let is_empty = matches!(&reply, Value::Array(items) if items.is_empty());
+        if is_empty && self.redis.query(cmd("EXISTS").arg(self.key(room, "room"))).await? == Value::Int(0) {
+            return Err(StoreError::NoRoom);
+        }
+        Ok(reply)
+    }
+
+    fn beat(&self, room: &RoomName) -> Vec<Arg<'static>> {
+        self.beats.of(room).map_or(vec![Arg::NoTick, Arg::Number(0)], |beat| {
+            vec![Arg::Number(beat.tick), Arg::Number(millis(beat.elapsed))]
+        })
+    }
+}
+
+impl From<CallError> for StoreError {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Full => Self::Full,
+            CallError::Away(why) => Self::Away(why),
+            CallError::Refused { .. } => Self::Away(error.to_string()),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for RedisStore {
+    async fn open(&self, room: &RoomName, epoch: Epoch, settings: &Settings) -> Result<Report, StoreError> {
+        let epoch = epoch.to_string();
+        let mut args = vec![Arg::Text(&epoch)];
+        args.extend(wire::settings(settings));
+        let reply = self.act(room, &self.scripts.open, args).await?;
+        Ok(wire::report(&reply)?)
+    }
+
+    async fn join(&self, room: &RoomName, arrivals: &[(VisitorId, Intent)]) -> Result<Vec<Turn>, StoreError> {
+        let mut turns = Vec::with_capacity(arrivals.len());
+        for chunk in chunks(arrivals) {
+            let arg = |&(visitor, intent)| {
+                let intent = if intent == Intent::Rejoin { "r" } else { "j" };
+                [Arg::Visitor(visitor), Arg::Text(intent)]
+            };
+            let reply = self.act(room, &self.scripts.join, chunk.iter().flat_map(arg).collect()).await?;
+            turns.extend(wire::turns(&reply)?);
+        }
+        Ok(turns)
+    }
+
+    async fn look(&self, room: &RoomName, visitors: &[VisitorId]) -> Result<Vec<Turn>, StoreError> {
+        let mut turns = Vec::with_capacity(visitors.len());
+        for chunk in chunks(visitors) {
+            let args = chunk.iter().copied().map(Arg::Visitor).collect();
+            let reply = self.act(room, &self.scripts.look, args).await?;
+            turns.extend(wire::turns(&reply)?);
+        }
+        Ok(turns)
+    }
+
+    async fn seen(&self, room: &RoomName, signs: &[(PlaceNumber, Timestamp)]) -> Result<(), StoreError> {
+        for chunk in chunks(signs) {
+            let arg = |&(number, at): &(PlaceNumber, Timestamp)| {
+                [Arg::Number(number.0), Arg::Number(at.as_millis())]
+            };
+            self.act(room, &self.scripts.seen, chunk.iter().flat_map(arg).collect()).await?;
+        }
+        Ok(())
+    }
+
+    async fn make_room(&self, room: &RoomName) -> Result<(), StoreError> {
+        self.act(room, &self.scripts.make_room, self.beat(room)).await.map(drop)
+    }
+
+    async fn admit(&self, room: &RoomName) -> Result<Report, StoreError> {
+        let reply = self.act(room, &self.scripts.admit, self.beat(room)).await?;
+        let report = wire::report(&reply)?;
+        self.beats.note(room, report.standing.tick);
+        Ok(report)
+    }
+
+    async fn end(
+        &self,
+        room: &RoomName,
+        visitor: VisitorId,
+        reason: Reason,
+    ) -> Result<Option<PlaceNumber>, StoreError> {
+        let reason = reason.code().to_string();
+        let args = vec![Arg::Visitor(visitor), Arg::Text(&reason)];
+        let reply = self.act(room, &self.scripts.end, args).await?;
+        Ok(wire::optional_place(&reply)?)
+    }
+
+    async fn extend(
+        &self,
+        room: &RoomName,
+        visitor: VisitorId,
+        by: Duration,
+    ) -> Result<Option<Pass>, StoreError> {
+        let args = vec![Arg::Visitor(visitor), Arg::Number(millis(by))];
+        let reply = self.act(room, &self.scripts.extend, args).await?;
+        Ok(wire::optional_pass(&reply)?)
+    }
+
+    async fn holder(&self, room: &RoomName, number: PlaceNumber) -> Result<Option<VisitorId>, StoreError> {
+        let reply = self.read(room, &self.scripts.holder, vec![Arg::Number(number.0)]).await?;
+        Ok(wire::optional_visitor(&reply)?)
+    }
+
+    async fn log(&self, room: &RoomName, seq: u64, limit: usize) -> Result<LogPage, StoreError> {
+        let args = vec![Arg::Number(seq), Arg::Number(limit as u64)];
+        let reply = self.read(room, &self.scripts.log, args).await?;
+        Ok(wire::log_page(&reply)?)
+    }
+
+    async fn waiting(
+        &self,
+        room: &RoomName,
+        after: PlaceNumber,
+        limit: usize,
+    ) -> Result<Vec<PlaceNumber>, StoreError> {
+        let mut range = cmd("ZRANGEBYSCORE");
+        range.arg(self.key(room, "waiting")).arg(format!("({after}")).arg("+inf").arg("WITHSCORES");
+        range.arg("LIMIT").arg(0).arg(limit.min(RANGE));
+        Ok(wire::scores(&self.range(room, &range).await?)?)
+    }
+
+    async fn revoked(&self, room: &RoomName) -> Result<Vec<Pass>, StoreError> {
+        let mut range = cmd("ZRANGE");
+        range.arg(self.key(room, "revoked")).arg(0).arg(-1).arg("WITHSCORES");
+        Ok(wire::revoked(&self.range(room, &range).await?)?)
+    }
+
+    async fn set_overrides(&self, room: &RoomName, overrides: &Overrides) -> Result<(), StoreError> {
+        self.read(room, &self.scripts.set_overrides, wire::overrides(overrides)).await.map(drop)
+    }
+
+    async fn clear(&self, room: &RoomName, epoch: Epoch) -> Result<(), StoreError> {
+        self.read(room, &self.scripts.clear, vec![Arg::Text(&epoch.to_string())]).await.map(drop)
+    }
+}
+
+/// Parts that one script call takes; one empty part for nothing, so that a room
+/// that is gone is noticed even then.
+fn chunks<T>(items: &[T]) -> impl Iterator<Item = &[T]> {
+    let nothing = items.is_empty().then_some(items);
+    nothing.into_iter().chain(items.chunks(CHUNK))
+}

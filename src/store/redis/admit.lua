@@ -1,0 +1,69 @@
+-- ARGV: time, the beat's tick or -1, the beat's ms.
+
+if not room.epoch then return false end
+now = clock(tonumber(ARGV[2]), tonumber(ARGV[3]))
+
+-- The instant a due tick counts from; see admission::due.
+local function due()
+  if not room.last_tick_at then return now end
+  local at = count('last_tick_at') + limit('tick_ms')
+  if now < at then return nil end
+  return now - at < limit('tick_ms') and at or now
+end
+
+-- Calls the first of a set; at most CHUNK. They are in the set still.
+local function call_first(set, most, again)
+  local first = call('ZRANGE', set, 0, math.min(most, CHUNK) - 1, 'WITHSCORES')
+  local deadline = now + limit('claim_ms') - moved()
+  local visitors, numbers, called, places, holders = {}, {}, {}, {}, {}
+  for i = 1, #first, 2 do
+    local visitor, number = first[i], text(first[i + 1])
+    visitors[#visitors + 1], numbers[#numbers + 1] = visitor, number
+    called[i], called[i + 1] = deadline, visitor
+    places[i], places[i + 1] = visitor, place('C', number, again)
+    holders[i], holders[i + 1] = number, visitor
+  end
+  if #visitors > 0 then
+    call('ZADD', CALLED, unpack(called))
+    call('HSET', HOLDERS, unpack(holders))
+    call('HSET', PLACES, unpack(places))
+  end
+  return visitors, numbers
+end
+
+local function call_returners(most)
+  local left = most
+  while left > 0 do
+    local visitors = call_first(RETURNING, left, '1')
+    if #visitors == 0 then break end
+    call('ZREM', RETURNING, unpack(visitors))
+    left = left - #visitors
+  end
+  return most - left
+end
+
+local function call_waiting(most)
+  local left = most
+  while left > 0 do
+    local visitors, numbers = call_first(WAITING, left, '0')
+    if #visitors == 0 then break end
+    append(numbers, {})
+    call('ZREMRANGEBYRANK', WAITING, 0, #visitors - 1)
+    for i, number in ipairs(numbers) do numbers[i] = sign(number) end
+    call('ZREM', SEEN, unpack(numbers))
+    left = left - #visitors
+  end
+  return most - left
+end
+
+local counts_from = due()
+if not counts_from then return report(0) end
+-- First of all: a tick that fails half-way is over, not repeated.
+put('last_tick_at', counts_from)
+put('ticked_at', now)
+add('tick', 1)
+local most = (is_set('paused') or is_set('closed')) and 0 or space()
+local admitted = call_returners(most)
+admitted = admitted + call_waiting(most - admitted)
+if admitted > 0 then note_admitted(admitted) end
+return report(admitted)

@@ -1,0 +1,48 @@
+-- ARGV: time, then a visitor and its intent ('j' join, 'r' rejoin) each.
+
+if not room.epoch then return false end
+now = clock()
+
+local function may_overflow()
+  return is_set('overflow') and not is_set('paused')
+    and call('ZCARD', WAITING) == 0 and call('ZCARD', RETURNING) == 0 and space() > 0
+end
+
+local function take_number()
+  local number = count('next')
+  add('next', 1)
+  add('joined', 1)
+  return number
+end
+
+local function straight_in(visitor)
+  local number = take_number()
+  call('HSET', HOLDERS, number, visitor)
+  local turn = let_in(visitor, number)
+  note_admitted(1)
+  append({ text(number) }, {})
+  call('ZREM', ENDED, visitor)
+  return turn
+end
+
+local function enter(visitor)
+  if is_set('closed') or is_set('draining') then return { 'C' } end
+  if may_overflow() then return straight_in(visitor) end
+  local most = limit('max_waiting')
+  if most and call('ZCARD', WAITING) >= most then return { 'F' } end
+  local number = take_number()
+  note_joined(number, now)
+  call('ZADD', SEEN, now, sign(number))
+  call('ZADD', WAITING, number, visitor)
+  call('HDEL', PLACES, visitor)
+  call('ZREM', ENDED, visitor)
+  return { 'W', number, now }
+end
+
+local turns = {}
+for i = 2, #ARGV, 2 do
+  local turn = arrive(ARGV[i])
+  if turn[1] == 'U' or turn[1] == 'E' and ARGV[i + 1] == 'r' then turn = enter(ARGV[i]) end
+  turns[#turns + 1] = turn
+end
+return turns

@@ -1,0 +1,80 @@
+-- ARGV: time, the beat's tick or -1, the beat's ms.
+
+if not room.epoch then return false end
+now = clock(tonumber(ARGV[2]), tonumber(ARGV[3]))
+
+-- The members due in a set, in chunks; at most SWEEP. Each chunk must be taken
+-- out of the set by `act`.
+local function sweep(set, upto, act)
+  for _ = 1, SWEEP / CHUNK do
+    local due = call('ZRANGEBYSCORE', set, '-inf', upto, 'WITHSCORES', 'LIMIT', 0, CHUNK)
+    if #due == 0 then return end
+    local members, scores = {}, {}
+    for i = 1, #due, 2 do
+      members[#members + 1], scores[#scores + 1] = due[i], tonumber(due[i + 1])
+    end
+    act(members, scores)
+    if #members < CHUNK then return end
+  end
+end
+
+-- Nobody served the room for a while: nobody shall lose a place or a turn by it.
+local function after_gap()
+  if not room.alive_at then return end
+  local gap = now - count('alive_at')
+  if gap <= math.max(3 * limit('tick_ms'), limit('idle_ms') / 6) then return end
+  put('holiday_until', now + limit('idle_ms'))
+  add('moved_ms', gap)
+end
+
+local function evict(signs)
+  local visitors, numbers, at, again = {}, {}, {}, {}
+  for _, sign in ipairs(signs) do
+    local number = text(sign)
+    local visitor = call('ZRANGEBYSCORE', WAITING, number, number)[1]
+    if visitor then
+      local n = #visitors + 1
+      visitors[n], numbers[n], at[n], again[n] = visitor, number, now, '0'
+    end
+  end
+  if #visitors > 0 then
+    finish(visitors, numbers, 'e', at, again)
+    add('evicted', #visitors)
+    append(numbers, {})
+    call('ZREM', WAITING, unpack(visitors))
+  end
+  call('ZREM', SEEN, unpack(signs))
+end
+
+local function forget(visitors)
+  call('HDEL', PLACES, unpack(visitors))
+  call('ZREM', ENDED, unpack(visitors))
+end
+
+-- Drops when numbers were taken that are all before the line's front.
+local function forget_joined()
+  local front = call('ZRANGE', WAITING, 0, 0, 'WITHSCORES')[2] or count('next')
+  local from, upto = count('joined_from'), math.floor(front / BLOCK)
+  upto = math.min(upto, from + CHUNK)
+  if from >= upto then return end
+  local blocks = {}
+  for block = from, upto - 1 do blocks[#blocks + 1] = block end
+  call('HDEL', JOINED, unpack(blocks))
+  put('joined_from', upto)
+end
+
+after_gap()
+put('alive_at', now)
+sweep(CALLED, now - moved(), function(visitors, scores)
+  for i, score in ipairs(scores) do scores[i] = score + moved() end
+  run_out(CALLED, visitors, scores)
+end)
+sweep(PASSES, now, function(visitors, ends) run_out(PASSES, visitors, ends) end)
+if now >= count('holiday_until') then
+  local silence = limit('idle_ms') + math.floor(limit('idle_ms') / 6)
+  sweep(SEEN, now - silence, evict)
+end
+sweep(ENDED, now - REMEMBERED, forget)
+forget_joined()
+call('ZREMRANGEBYSCORE', REVOKED, '-inf', now)
+return 1

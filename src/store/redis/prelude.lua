@@ -1,0 +1,58 @@
+-- What every operation shares: the room's keys, its hash, its time.
+-- Rust puts before it: the flags, and the model's constants
+-- CHUNK, SWEEP, LOG_KEPT, REMEMBERED (ms).
+-- ARGV[1] is the time to use, or '' for Redis's own.
+
+local ROOM, WAITING, SEEN, JOINED, RETURNING, CALLED, PASSES, PLACES, HOLDERS, ENDED, RECENT, REVOKED, LOG =
+  unpack(KEYS)
+local call = redis.call
+
+-- The hash. An empty one: nobody opened the room, or it was lost.
+local room = {}
+do
+  local flat = call('HGETALL', ROOM)
+  for i = 1, #flat, 2 do room[flat[i]] = flat[i + 1] end
+end
+
+local function put(field, value)
+  room[field] = value
+  call('HSET', ROOM, field, value)
+end
+
+local function add(field, by)
+  room[field] = call('HINCRBY', ROOM, field, by)
+  return room[field]
+end
+
+local function count(field) return tonumber(room[field]) or 0 end
+
+-- Concatenation alone would write large numbers as 1e+15; '%.0f' takes twice as long.
+local function text(number) return string.format('%d', number) end
+
+-- A limit as operators changed it (set:), else as in the settings (base:); nil = none.
+local function limit(name)
+  local changed = tonumber(room['set:' .. name])
+  if not changed then return tonumber(room['base:' .. name]) end
+  -- In a change 0 switches these two off.
+  local off = changed == 0 and (name == 'rate_per_minute' or name == 'max_waiting')
+  return not off and changed or nil
+end
+
+local function is_set(name) return limit(name) == 1 end
+
+-- The time, which never runs backwards. A tick may bring a beat: the tick number
+-- its caller saw last, and ms since; see Line::steady.
+local function clock(beat_tick, beat_ms)
+  local last = count('now')
+  local now = tonumber(ARGV[1])
+  if not now then
+    local time = call('TIME')
+    now = time[1] * 1000 + math.floor(time[2] / 1000)
+  end
+  if now < last then
+    local believed = beat_tick == count('tick') and math.min(beat_ms, 2 * limit('tick_ms'))
+    now = math.max(last, believed and count('ticked_at') + believed or 0)
+  end
+  if now > last then put('now', now) end
+  return now
+end

@@ -1,0 +1,19 @@
+-- The line as gates see it, and what operators changed: two flat lists.
+
+local function report(admitted)
+  local due_at = room.last_tick_at and count('last_tick_at') + limit('tick_ms') or now
+  local standing = {
+    room.epoch, now, count('tick'), due_at, count('next'), count('log_seq'),
+    call('ZCARD', WAITING), call('ZCARD', RETURNING), call('ZCARD', CALLED), call('ZCARD', PASSES),
+    admitted, count('holiday_until'),
+    count('joined'), count('admitted'), count('claimed'), count('evicted'), count('expired'), count('left'),
+  }
+  local changes = {}
+  for field, value in pairs(room) do
+    if field:sub(1, 4) == 'set:' then
+      changes[#changes + 1] = field:sub(5)
+      changes[#changes + 1] = value
+    end
+  end
+  return { standing, changes }
+end

@@ -1,0 +1,62 @@
+//! One script per operation.
+//!
+//! Each is a header, the model's constants, the parts it shares with others, and
+//! its own text. Joining and admitting are refused by a full Redis before their
+//! first write; what frees memory or only looks is not, or it could never drain.
+
+use crate::domain::line::{CHUNK, LOG_KEPT, REMEMBERED, SWEEP};
+use crate::redis::Script;
+
+/// What a script may do, as Redis reads it in the first line.
+const REFUSED_WHEN_FULL: &str = "#!lua";
+const ALLOWED_WHEN_FULL: &str = "#!lua flags=allow-oom";
+const READS_ONLY: &str = "#!lua flags=no-writes";
+
+const PRELUDE: &str = include_str!("prelude.lua");
+const PLACES: &str = include_str!("places.lua");
+const ARRIVE: &str = include_str!("arrive.lua");
+const SPACE: &str = include_str!("space.lua");
+const REPORT: &str = include_str!("report.lua");
+
+/// All operations.
+pub(super) struct Scripts {
+    pub(super) open: Script,
+    pub(super) join: Script,
+    pub(super) look: Script,
+    pub(super) seen: Script,
+    pub(super) make_room: Script,
+    pub(super) admit: Script,
+    pub(super) end: Script,
+    pub(super) extend: Script,
+    pub(super) holder: Script,
+    pub(super) log: Script,
+    pub(super) set_overrides: Script,
+    pub(super) clear: Script,
+}
+
+impl Scripts {
+    pub(super) fn new() -> Self {
+        Self {
+            open: script(ALLOWED_WHEN_FULL, &[PLACES, REPORT, include_str!("open.lua")]),
+            join: script(REFUSED_WHEN_FULL, &[PLACES, ARRIVE, SPACE, include_str!("join.lua")]),
+            look: script(ALLOWED_WHEN_FULL, &[PLACES, ARRIVE, include_str!("look.lua")]),
+            seen: script(ALLOWED_WHEN_FULL, &[PLACES, include_str!("seen.lua")]),
+            make_room: script(ALLOWED_WHEN_FULL, &[PLACES, include_str!("make_room.lua")]),
+            admit: script(REFUSED_WHEN_FULL, &[PLACES, SPACE, REPORT, include_str!("admit.lua")]),
+            end: script(ALLOWED_WHEN_FULL, &[PLACES, include_str!("end.lua")]),
+            extend: script(ALLOWED_WHEN_FULL, &[PLACES, include_str!("extend.lua")]),
+            holder: script(READS_ONLY, &[include_str!("holder.lua")]),
+            log: script(READS_ONLY, &[include_str!("log.lua")]),
+            set_overrides: script(ALLOWED_WHEN_FULL, &[include_str!("set_overrides.lua")]),
+            clear: script(ALLOWED_WHEN_FULL, &[include_str!("clear.lua")]),
+        }
+    }
+}
+
+fn script(header: &str, parts: &[&str]) -> Script {
+    let constants = format!(
+        "local CHUNK, SWEEP, LOG_KEPT, REMEMBERED = {CHUNK}, {SWEEP}, {LOG_KEPT}, {}",
+        REMEMBERED.as_millis()
+    );
+    Script::new([&[header, &constants, PRELUDE], parts].concat().join("\n"))
+}

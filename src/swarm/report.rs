@@ -1,0 +1,309 @@
+//! What a run comes to, for people and as JSON.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::check::{Fates, Rule, Verdict};
+use super::history::{Asked, Credentials, Exchange, History, State, Told, Track, kept_polling};
+use super::tally::{Latency, Tally};
+use crate::domain::time::{Timestamp, millis};
+
+/// The outcome of a run.
+///
+/// Times are in milliseconds; `null` where nothing was measured.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// Nothing is broken, and somebody got a place.
+    pub ok: bool,
+    /// Why the run ended.
+    pub ended: Ended,
+    /// Replays the same crowd.
+    pub seed: u64,
+    /// The gates.
+    pub targets: Vec<String>,
+    /// How many were to come.
+    pub visitors: u32,
+    /// From the first arrival to the end.
+    pub duration_ms: u64,
+    /// What became of the places.
+    pub places: Fates,
+    /// Of those, places whose holders surely kept polling until they came in or
+    /// the end: only of them can rules 5, 6 and 8 speak throughout.
+    pub steady: u64,
+    /// From the first answer with a number to `admitted`, of those who kept polling.
+    pub wait_ms: Quantiles,
+    /// Answers to `POST /queue/join`.
+    pub join_ms: Quantiles,
+    /// Answers to `GET /queue/status`.
+    pub status_ms: Quantiles,
+    /// Between the first and the last admission.
+    pub admitted_per_second: Option<f64>,
+    /// Visitors surely inside at one instant, at most.
+    pub most_active: u64,
+    /// What it was checked against.
+    pub capacity: Option<u64>,
+    /// Requests that the app answered.
+    pub forwarded: u64,
+    /// Requests of admitted visitors that the gate held back.
+    pub refused: u64,
+    /// Requests sent again because the gate closed an idle connection meanwhile.
+    pub resent: u64,
+    /// Polls answered `too_early`.
+    pub too_early: u64,
+    /// Places that were overtaken.
+    pub overtakings: u64,
+    /// Places admitted more than once.
+    pub double_admissions: u64,
+    /// Places that were gone, or had another number.
+    pub lost_places: u64,
+    /// Places whose position grew.
+    pub growing_positions: u64,
+    /// Places evicted though their holders kept polling.
+    pub wrong_evictions: u64,
+    /// Requests that reached the app without a right to.
+    pub unadmitted: u64,
+    /// Answers that were somebody else's.
+    pub wrong_answers: u64,
+    /// Failed requests: `connect`, `broken`, `timeout`, or status and code.
+    pub errors: BTreeMap<String, u64>,
+    /// The broken rules.
+    pub broken: Vec<Broken>,
+}
+
+/// Why a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// Every visitor went its way.
+    Finished,
+    /// By the keyboard.
+    Interrupted,
+    /// `--max-time` was up.
+    OutOfTime,
+}
+
+/// Shares of a measured time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Quantiles {
+    /// Half took no longer.
+    pub p50: Option<f64>,
+    /// 95 of 100 took no longer.
+    pub p95: Option<f64>,
+    /// 99 of 100 took no longer.
+    pub p99: Option<f64>,
+}
+
+/// A broken rule.
+#[derive(Clone, Debug, Serialize)]
+pub struct Broken {
+    /// Its name.
+    pub rule: Rule,
+    /// Its number in `DESIGN.md` 7.
+    pub number: u8,
+    /// How often.
+    pub count: u64,
+    /// The first few.
+    pub examples: Vec<String>,
+}
+
+/// What was asked for, as far as the report repeats it.
+pub(super) struct Setting {
+    pub seed: u64,
+    pub targets: Vec<String>,
+    pub visitors: u32,
+    pub capacity: Option<u64>,
+}
+
+impl Report {
+    pub(super) fn new(
+        setting: Setting,
+        ended: Ended,
+        history: &History,
+        verdict: &Verdict,
+        tally: &Tally,
+    ) -> Self {
+        let Verdict { findings, fates, most_active } = verdict;
+        Self {
+            ok: findings.is_empty() && fates.joined > 0,
+            ended,
+            seed: setting.seed,
+            targets: setting.targets,
+            visitors: setting.visitors,
+            duration_ms: millis(history.ended_at.since(history.started_at)),
+            places: *fates,
+            steady: steady(history),
+            wait_ms: waits(history).into(),
+            join_ms: (&*tally.join.lock()).into(),
+            status_ms: (&*tally.status.lock()).into(),
+            admitted_per_second: admitted_per_second(history),
+            most_active: *most_active,
+            capacity: setting.capacity,
+            forwarded: count(history, |e| e.told == Told::App),
+            refused: history.tracks.iter().map(refused).sum(),
+            resent: tally.resent.load(Ordering::Relaxed),
+            too_early: count(history, |e| e.told == Told::TooEarly),
+            overtakings: findings.count(Rule::InOrder),
+            double_admissions: findings.count(Rule::AdmittedOnce),
+            lost_places: findings.count(Rule::PlacesKept),
+            growing_positions: findings.count(Rule::PositionsFall),
+            wrong_evictions: findings.count(Rule::NoWrongEviction),
+            unadmitted: findings.count(Rule::AdmittedFirst),
+            wrong_answers: findings.count(Rule::OwnAnswers),
+            errors: tally.errors(),
+            broken: findings
+                .iter()
+                .map(|(rule, count, examples)| Broken {
+                    rule,
+                    number: rule.number(),
+                    count,
+                    examples: examples.to_vec(),
+                })
+                .collect(),
+        }
+    }
+}
+
+fn count(history: &History, is: impl Fn(&Exchange) -> bool) -> u64 {
+    history.tracks.iter().flat_map(|track| &track.exchanges).filter(|exchange| is(exchange)).count() as u64
+}
+
+/// Page requests held back though the last status answer was `admitted`.
+fn refused(track: &Track) -> u64 {
+    let mut is_admitted = false;
+    let mut refused = 0;
+    for exchange in &track.exchanges {
+        match (exchange.asked, exchange.told) {
+            (_, Told::Status(status)) => is_admitted = status.state == State::Admitted,
+            (Asked::Page(Credentials::Own), Told::Held) if is_admitted => refused += 1,
+            _ => {}
+        }
+    }
+    refused
+}
+
+fn steady(history: &History) -> u64 {
+    let is_steady = |stay: &&[Exchange]| {
+        let has_number = stay.iter().filter_map(Exchange::shown).any(|shown| shown.status.number.is_some());
+        has_number && kept_polling(stay) == stay.len()
+    };
+    history.tracks.iter().flat_map(Track::stays).filter(is_steady).count() as u64
+}
+
+fn waits(history: &History) -> Latency {
+    let mut waits = Latency::new();
+    for stay in history.tracks.iter().flat_map(Track::stays) {
+        let kept = stay[..kept_polling(stay)].iter().filter_map(Exchange::shown);
+        let mut numbered = kept.filter(|shown| shown.status.number.is_some()).peekable();
+        let Some(joined_at) = numbered.peek().map(|shown| shown.answered_at) else { continue };
+        if let Some(admitted) = numbered.find(|shown| shown.status.state == State::Admitted) {
+            waits.note(admitted.answered_at.since(joined_at));
+        }
+    }
+    waits
+}
+
+fn admitted_per_second(history: &History) -> Option<f64> {
+    let first_admitted = |stay: &[Exchange]| {
+        stay.iter().filter_map(Exchange::shown).find(|shown| shown.status.state == State::Admitted)
+    };
+    let mut times: Vec<Timestamp> = history
+        .tracks
+        .iter()
+        .flat_map(Track::stays)
+        .filter_map(first_admitted)
+        .map(|shown| shown.answered_at)
+        .collect();
+    times.sort_unstable();
+    let span = times.last()?.since(*times.first()?);
+    (span >= Duration::from_secs(1)).then(|| (times.len() - 1) as f64 / span.as_secs_f64())
+}
+
+impl From<&Latency> for Quantiles {
+    fn from(latency: &Latency) -> Self {
+        Self { p50: latency.quantile_ms(0.5), p95: latency.quantile_ms(0.95), p99: latency.quantile_ms(0.99) }
+    }
+}
+
+impl From<Latency> for Quantiles {
+    fn from(latency: Latency) -> Self {
+        (&latency).into()
+    }
+}
+
+impl fmt::Display for Quantiles {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (Some(p50), Some(p95), Some(p99)) = (self.p50, self.p95, self.p99) else {
+            return f.write_str("–");
+        };
+        let unit =
+            |ms: f64| if ms >= 1_000.0 { format!("{:.1} s", ms / 1_000.0) } else { format!("{ms:.1} ms") };
+        write!(f, "p50 {}, p95 {}, p99 {}", unit(p50), unit(p95), unit(p99))
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ended = match self.ended {
+            Ended::Finished => "finished",
+            Ended::Interrupted => "interrupted",
+            Ended::OutOfTime => "out of time",
+        };
+        let seconds = self.duration_ms as f64 / 1_000.0;
+        writeln!(f, "{} visitors to {}, seed {}", self.visitors, self.targets.join(", "), self.seed)?;
+        writeln!(f, "  ended        {ended} after {seconds:.1} s")?;
+        let Fates { joined, admitted, evicted, left, waiting, lost } = self.places;
+        writeln!(
+            f,
+            "  places       {joined} joined: {admitted} admitted, {evicted} evicted, {left} left, \
+             {waiting} waiting, {lost} lost"
+        )?;
+        writeln!(f, "  steady       {} places whose holders surely kept polling", self.steady)?;
+        writeln!(f, "  wait         {}", self.wait_ms)?;
+        writeln!(f, "  join         {}", self.join_ms)?;
+        writeln!(f, "  status       {}", self.status_ms)?;
+        let rate = self.admitted_per_second.map_or_else(|| "–".into(), |rate| format!("{rate:.1}"));
+        let capacity = self.capacity.map_or_else(|| "unknown".into(), |capacity| capacity.to_string());
+        writeln!(f, "  admitted/s   {rate}")?;
+        writeln!(f, "  most active  {} at once, capacity {capacity}", self.most_active)?;
+        writeln!(
+            f,
+            "  requests     {} forwarded, {} refused, {} too early, {} resent",
+            self.forwarded, self.refused, self.too_early, self.resent
+        )?;
+        writeln!(
+            f,
+            "  fairness     {} overtakings, {} double admissions, {} lost places, {} growing positions, \
+             {} wrong evictions",
+            self.overtakings,
+            self.double_admissions,
+            self.lost_places,
+            self.growing_positions,
+            self.wrong_evictions
+        )?;
+        let errors: Vec<_> = self.errors.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
+        writeln!(f, "  errors       {}", if errors.is_empty() { "none".into() } else { errors.join(", ") })?;
+        self.broken.iter().try_for_each(|broken| write!(f, "{broken}"))?;
+        writeln!(f, "{}", self.sentence())
+    }
+}
+
+impl Report {
+    fn sentence(&self) -> &'static str {
+        match (self.ok, self.broken.is_empty()) {
+            (true, _) => "nothing is broken",
+            (false, true) => "nobody got a place",
+            (false, false) => "BROKEN",
+        }
+    }
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "  broken       rule {} ({:?}), {} times", self.number, self.rule, self.count)?;
+        self.examples.iter().try_for_each(|example| writeln!(f, "               - {example}"))
+    }
+}

@@ -1,0 +1,115 @@
+//! What operators can see: log lines and metric families, all of them here.
+//!
+//! Labels come from closed sets or configured rooms, never from a visitor.
+
+use prometheus::core::Collector;
+use prometheus::{Encoder as _, IntCounter, IntGaugeVec, Opts, Registry, TextEncoder};
+use tracing_subscriber::EnvFilter;
+
+use crate::config::{Log, LogFormat};
+use crate::queue::Room;
+
+/// Begins logging to standard error; a second call changes nothing.
+pub fn start_logging(log: &Log) {
+    let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
+    // Pingora tells its own life story at info; warnings are what an operator needs.
+    let filter = ["pingora_core=warn", "pingora_load_balancing=warn", "hyper=error"]
+        .iter()
+        .fold(filter, |filter, quiet| filter.add_directive(quiet.parse().expect("a fixed directive")));
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let _ = match log.format {
+        LogFormat::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).try_init(),
+    };
+}
+
+/// What a gate counts.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// Requests sent to the app.
+    pub forwarded: IntCounter,
+    /// Requests to the app that failed.
+    pub upstream_failures: IntCounter,
+    rooms: IntGaugeVec,
+    totals: IntGaugeVec,
+    degraded: IntGaugeVec,
+    view_bytes: IntGaugeVec,
+}
+
+impl Metrics {
+    /// Families registered once.
+    #[must_use]
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let forwarded = IntCounter::new("usher_gate_forwarded_total", "Requests sent to the app.");
+        let failures =
+            IntCounter::new("usher_gate_upstream_failures_total", "Requests the app did not answer.");
+        let gauge = |name: &str, help: &str, labels: &[&str]| {
+            let gauge = IntGaugeVec::new(Opts::new(name, help), labels).expect("a fixed family");
+            add(&registry, gauge)
+        };
+        Self {
+            rooms: gauge("usher_room_visitors", "Visitors of a room, by what they are.", &["room", "state"]),
+            totals: gauge("usher_room_visitors_total", "Visitors since the line began.", &["room", "event"]),
+            degraded: gauge("usher_room_degraded", "1 while the store cannot be reached.", &["room"]),
+            view_bytes: gauge("usher_room_view_bytes", "Memory of the line's bitmap.", &["room"]),
+            forwarded: add(&registry, forwarded.expect("a fixed family")),
+            upstream_failures: add(&registry, failures.expect("a fixed family")),
+            registry,
+        }
+    }
+
+    /// Prometheus text, with the rooms as they are now.
+    #[must_use]
+    pub fn render<'a>(&self, rooms: impl Iterator<Item = &'a Room>) -> String {
+        for room in rooms {
+            self.read(room);
+        }
+        let mut text = Vec::new();
+        let encoded = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        encoded.ok().and_then(|()| String::from_utf8(text).ok()).unwrap_or_default()
+    }
+
+    fn read(&self, room: &Room) {
+        let view = room.view();
+        let config = room.config();
+        let name = config.name.as_str();
+        let as_i64 = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        self.degraded.with_label_values(&[name]).set(i64::from(view.degraded));
+        self.view_bytes.with_label_values(&[name]).set(as_i64(view.rank.memory() as u64));
+        let Some(standing) = &view.standing else { return };
+        let states = [
+            ("waiting", standing.waiting),
+            ("returning", standing.returning),
+            ("called", standing.called),
+            ("active", standing.active),
+        ];
+        for (state, count) in states {
+            self.rooms.with_label_values(&[name, state]).set(as_i64(count));
+        }
+        let totals = &standing.totals;
+        let events = [
+            ("joined", totals.joined),
+            ("admitted", totals.admitted),
+            ("claimed", totals.claimed),
+            ("evicted", totals.evicted),
+            ("expired", totals.expired),
+            ("left", totals.left),
+        ];
+        for (event, count) in events {
+            self.totals.with_label_values(&[name, event]).set(as_i64(count));
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn add<C: Collector + Clone + 'static>(registry: &Registry, family: C) -> C {
+    registry.register(Box::new(family.clone())).expect("each family once");
+    family
+}

@@ -1,0 +1,91 @@
+// What the browser tests share: a demo of their own on free ports, and pages.
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer } from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { fileURLToPath } from "node:url";
+import { chromium } from "playwright-core";
+
+const BINARY = process.env.USHER_BINARY
+  ?? fileURLToPath(new URL("../../target/debug/usher", import.meta.url));
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+
+async function freePort() {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address();
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+/** Waits until `check` answers something true, at most a minute. */
+export async function until(what, check) {
+  for (let tries = 0; tries < 1200; tries++) {
+    const answer = await check().catch(() => false);
+    if (answer) return answer;
+    await sleep(50);
+  }
+  throw new Error(`waited in vain: ${what}`);
+}
+
+/** A demo on free ports; `settings` are environment overrides. */
+export async function startDemo(settings = {}) {
+  const [gate, admin, office] = [await freePort(), await freePort(), await freePort()];
+  const demo = spawn(BINARY, ["demo"], {
+    stdio: ["ignore", "ignore", "inherit"],
+    env: {
+      ...process.env,
+      USHER__LOG__LEVEL: "warn",
+      USHER__GATE__LISTEN: `127.0.0.1:${gate}`,
+      USHER__ADMIN__LISTEN: `127.0.0.1:${admin}`,
+      USHER__BOOKING__LISTEN: `127.0.0.1:${office}`,
+      USHER__ROOM__MAIN__UPSTREAMS: `["http://127.0.0.1:${office}"]`,
+      ...settings,
+    },
+  });
+  const act = (name, body = {}) => fetch(`http://127.0.0.1:${admin}/admin/v1/rooms/main/${name}`, {
+    method: "POST",
+    body: JSON.stringify(body),
+  });
+  await until("the demo is ready", async () => (await fetch(`http://127.0.0.1:${admin}/readyz`)).ok);
+  return {
+    url: `http://127.0.0.1:${gate}`,
+    pause: () => act("pause"),
+    resume: () => act("resume"),
+    room: async () => (await fetch(`http://127.0.0.1:${admin}/admin/v1/rooms/main`)).json(),
+    stop: async () => {
+      demo.kill("SIGTERM");
+      await once(demo, "exit");
+    },
+  };
+}
+
+/** People who stand in line before the browser does. */
+export async function crowd(url, people) {
+  const visitors = [];
+  for (let i = 0; i < people; i++) {
+    const headers = { "usher-client": "token" };
+    const first = await (await fetch(`${url}/queue/status`, { headers })).json();
+    headers["usher-visitor-token"] = first.visitor_token;
+    await fetch(`${url}/queue/join`, { method: "POST", headers });
+    visitors.push(headers);
+  }
+  return visitors;
+}
+
+export function launch() {
+  return chromium.launch({
+    executablePath: CHROMIUM,
+    args: [
+      "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+      "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    ],
+  });
+}
+
+/** The first whole number in a text, written in any of our languages. */
+export function number(text) {
+  const digits = text.replace(/[^\d]/g, "");
+  return digits === "" ? null : Number(digits);
+}

@@ -1,0 +1,127 @@
+use serde_json::json;
+use usher::booking::SAMPLE_EVENT;
+
+use super::on_each_database;
+use crate::support::booking::sign_in;
+
+on_each_database! {
+    async fn an_email_has_one_account_whatever_its_case(office) {
+        let new = |email: &str| json!({"email": email, "password": "long enough", "name": "Kim"});
+        office.client.post("/api/accounts", new("Kim@Example.org")).await.expect(201);
+        office.client.post("/api/accounts", new("kim@example.ORG")).await.refused(409, "email_taken");
+        sign_in(&office.client, " KIM@example.org ", "long enough").await;
+        let wrong = json!({"email": "kim@example.org", "password": "wrong enough"});
+        office.client.post("/api/sessions", wrong).await.refused(401, "bad_credentials");
+        for bad in ["kim", "@example.org", "kim@", "k im@example.org", "a@b@c"] {
+            office.client.post("/api/accounts", new(bad)).await.refused(422, "invalid");
+        }
+    }
+
+    async fn ten_wrong_passwords_close_the_door_for_a_while(office) {
+        let fan = json!({"email": "fan0@example.org", "password": "a fan's pass phrase"});
+        office.fan(0).await;
+        for _ in 0..10 {
+            let wrong = json!({"email": "fan0@example.org", "password": "guess"});
+            office.client.post("/api/sessions", wrong).await.refused(401, "bad_credentials");
+        }
+        let closed = office.client.post("/api/sessions", fan.clone()).await.refused(429, "too_many_attempts");
+        assert_eq!(closed.header("retry-after"), Some("300"));
+        office.advance(300);
+        office.client.post("/api/sessions", fan).await.expect(201);
+    }
+
+    async fn only_an_admin_changes_the_catalogue_and_roles(office) {
+        let (fan, admin) = (office.fan(1_000_000).await, office.admin().await);
+        let new = json!({"title": "Matinee", "venue": "Small Hall", "starts_at": 1_900_000_000_000_u64,
+            "sale_opens_at": 0, "currency": "KRW", "series_id": "matinees",
+            "sections": [{"name": "M", "kind": "seated", "price": 50_000,
+                          "rows": [{"row": "AA", "seats": 3}, {"row": 2, "seats": 4}]},
+                         {"name": "Pit", "kind": "standing", "price": 30_000, "capacity": 5}]});
+        fan.post("/api/events", new.clone()).await.refused(403, "forbidden");
+        let event = admin.post("/api/events", new).await.expect(201);
+        let id = event.text("id");
+        assert_eq!(event.json["sections"][0]["available"], 7);
+        let seats = fan.get(&format!("/api/events/{id}/seats")).await.expect(200);
+        let ids: Vec<_> = seats.json["seats"].as_array().expect("a list").iter().map(|s| &s["id"]).collect();
+        assert_eq!(ids[..4], ["M-AA-1", "M-AA-2", "M-AA-3", "M-2-1"]);
+        assert_eq!(ids.len(), 12);
+
+        let series = fan.get("/api/events?series=matinees").await.expect(200);
+        assert_eq!(series.json["items"].as_array().map(Vec::len), Some(1));
+        let first = fan.get("/api/events?limit=1").await.expect(200);
+        assert_eq!(first.json["items"][0]["id"], SAMPLE_EVENT);
+        let next = format!("/api/events?limit=1&cursor={}", first.text("next"));
+        assert_eq!(fan.get(&next).await.expect(200).json["items"][0]["id"], id);
+        fan.get("/api/events?cursor=x").await.refused(400, "malformed");
+
+        let change = json!({"title": "Late matinee"});
+        fan.patch(&format!("/api/events/{id}"), change.clone()).await.refused(403, "forbidden");
+        let changed = admin.patch(&format!("/api/events/{id}"), change).await.expect(200);
+        assert_eq!(changed.json["title"], "Late matinee");
+        fan.buy(&["A-1-1"]).await;
+        admin.delete(&format!("/api/events/{SAMPLE_EVENT}")).await.refused(409, "has_sales");
+        admin.delete(&format!("/api/events/{id}")).await.expect(204);
+        fan.get(&format!("/api/events/{id}")).await.refused(404, "not_found");
+
+        let me = fan.get("/api/me").await.text("account_id");
+        fan.patch(&format!("/api/accounts/{me}"), json!({"role": "admin"})).await.refused(403, "forbidden");
+        admin.patch(&format!("/api/accounts/{me}"), json!({"role": "counsellor"})).await.expect(200);
+        assert_eq!(fan.get("/api/me").await.json["role"], "counsellor");
+    }
+
+    async fn an_event_that_cannot_be_is_refused(office) {
+        let admin = office.admin().await;
+        let event = |sections| json!({"title": "T", "venue": "V", "starts_at": 1, "sale_opens_at": 1,
+                                      "currency": "KRW", "sections": sections});
+        let section = |name: &str, price: i64| json!({"name": name, "kind": "seated", "price": price,
+                                                      "rows": [{"row": "1", "seats": 2}]});
+        let both = json!({"name": "A", "kind": "seated", "price": 1, "capacity": 1, "rows": [{"row": 1, "seats": 1}]});
+        let twice = json!({"name": "A", "kind": "seated", "price": 1,
+                           "rows": [{"row": 1, "seats": 1}, {"row": "1", "seats": 1}]});
+        let vast = json!({"name": "A", "kind": "standing", "price": 1, "capacity": 100_001});
+        for bad in [json!([]), json!([section("A", -1)]), json!([section("A", 1), section("A", 1)]),
+                    json!([both]), json!([twice]), json!([vast]), json!([section("--", 1)])] {
+            admin.post("/api/events", event(bad)).await.refused(422, "invalid");
+        }
+        admin.post("/api/events", json!({"title": "T"})).await.refused(422, "invalid");
+    }
+
+    async fn refusals_are_problems_in_the_callers_language(office) {
+        let korean = office.client.with("accept-language", "ko-KR,ko;q=0.9");
+        let refused = korean.get("/api/me").await.refused(401, "unauthenticated");
+        assert_eq!(refused.json["title"], "로그인해 주세요.");
+        assert_eq!(refused.header("www-authenticate"), Some("Bearer"));
+        korean.get("/api/nothing").await.refused(404, "not_found");
+        korean.delete("/api/wallet").await.refused(405, "method_not_allowed");
+        office.client.send(http::Method::POST, "/api/sessions", Some("{".into())).await.refused(400, "malformed");
+        assert_eq!(office.client.get("/healthz").await.expect(200).bytes, "ok");
+        office.client.get("/readyz").await.expect(200);
+    }
+
+    async fn the_description_covers_every_call(office) {
+        let described = office.client.get("/api/openapi.json").await.expect(200);
+        assert!(described.text("openapi").starts_with("3.1"));
+        for (path, method) in [("/api/events/{id}/holds", "post"), ("/api/payments/{request_id}/status", "get"),
+                               ("/api/sessions/current", "delete"), ("/api/accounts/{id}", "patch")] {
+            assert!(described.json["paths"][path][method].is_object(), "{method} {path}");
+        }
+        let page = office.client.get("/api/docs/").await.expect(200);
+        assert!(String::from_utf8_lossy(&page.bytes).contains("swagger-ui"));
+    }
+}
+
+on_each_database! {
+    on shared
+
+    async fn signing_out_kills_the_token_at_once_in_every_process(office) {
+        let fan = office.fan(0).await;
+        let me = fan.get("/api/me").await.expect(200);
+        assert_eq!((&me.json["email"], &me.json["role"]), (&json!("fan0@example.org"), &json!("customer")));
+        let (_twin, client) = office.twin().await;
+        let there = fan.at(&client);
+        there.get("/api/me").await.expect(200);
+        fan.delete("/api/sessions/current").await.expect(204);
+        fan.get("/api/me").await.refused(401, "unauthenticated");
+        there.get("/api/me").await.refused(401, "unauthenticated");
+    }
+}

@@ -1,0 +1,50 @@
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::on_each_database;
+
+on_each_database! {
+    async fn tickets_go_first_come_first_served_and_never_beyond_their_number(office) {
+        let admin = office.admin().await;
+        let new = json!({"title": "Picnic", "quantity": 50, "event_time": 1_900_000_000_000_u64, "price": 1_000});
+        let offer = admin.post("/api/tickets", new).await.expect(201);
+        let path = format!("/api/tickets/{}/reservations", offer.text("id"));
+        let fans = join_all((0..5).map(|_| office.fan(100_000))).await;
+        let answers =
+            join_all((0..120).map(|i| fans[i % fans.len()].post(&path, json!({"quantity": 1})))).await;
+        let won: Vec<_> = answers.iter().enumerate().filter(|(_, answer)| answer.status == 201).collect();
+        assert_eq!(won.len(), 50);
+        assert!(answers.iter().all(|answer| answer.status == 201 || answer.code() == "sold_out"));
+        for (i, answer) in &won[..10] {
+            let fan = &fans[i % fans.len()];
+            let payment = fan.pay(answer).await.expect(202);
+            assert_eq!(fan.paid(&payment).await.json["status"], "COMPLETED");
+        }
+        let offer = fans[0].get(&format!("/api/tickets/{}", offer.text("id"))).await.expect(200);
+        assert_eq!((&offer.json["issued"], &offer.json["reserved"]), (&json!(10), &json!(40)));
+        office.advance(7 * 60);
+        let later = fans[0].get(&format!("/api/tickets/{}", offer.text("id"))).await.expect(200);
+        assert_eq!((&later.json["issued"], &later.json["reserved"]), (&json!(10), &json!(0)));
+        admin.delete(&format!("/api/tickets/{}", offer.text("id"))).await.refused(409, "has_sales");
+    }
+
+    async fn what_costs_nothing_is_paid_at_once(office) {
+        let (fan, admin) = (office.fan(0).await, office.admin().await);
+        let new = json!({"title": "Open day", "quantity": 3, "event_time": "2027-01-01T10:00:00+09:00", "price": 0});
+        fan.post("/api/tickets", new.clone()).await.refused(403, "forbidden");
+        let offer = admin.post("/api/tickets", new).await.expect(201);
+        let path = format!("/api/tickets/{}/reservations", offer.text("id"));
+        let keyed = fan.with("idempotency-key", "once");
+        let first = keyed.post(&path, json!({"quantity": 2})).await.expect(201);
+        assert_eq!((&first.json["status"], first.header("usher-command")), (&json!("PAID"), Some("complete")));
+        assert_eq!(keyed.post(&path, json!({"quantity": 2})).await.expect(201).bytes, first.bytes);
+        fan.post(&path, json!({"quantity": 2})).await.refused(409, "sold_out");
+        fan.post(&path, json!({"quantity": 0})).await.refused(422, "invalid");
+        fan.post(&path, json!({"quantity": 9})).await.refused(422, "too_many_seats");
+        assert_eq!(fan.get("/api/me/tickets").await.json["items"].as_array().map(Vec::len), Some(2));
+        let list = fan.get("/api/tickets").await.expect(200);
+        assert_eq!((&list.json["items"][0]["quantity"], &list.json["items"][0]["issued"]), (&json!(3), &json!(2)));
+        assert_eq!(fan.get("/api/events").await.json["items"].as_array().map(Vec::len), Some(1));
+        fan.get("/api/tickets/winter-night-live").await.refused(404, "not_found");
+    }
+}

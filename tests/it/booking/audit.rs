@@ -1,0 +1,116 @@
+//! For each rule of the audit a bug is planted, and found.
+
+use usher::booking::db::Db;
+
+use super::on_each_database;
+use crate::support::booking::{Database, TestBooking};
+
+/// A rule, how to break it after one sale of A-1-1, and how to mend it again.
+const PLANTED: [(&str, &[&str], &[&str]); 10] = [
+    (
+        "a seat has one live ticket at most",
+        &[
+            "DROP INDEX tickets_one_live_per_seat",
+            "INSERT INTO tickets SELECT 'second', event_id, seat_idx, seat_id, order_id, account_id, status, \
+             created_at, used_at FROM tickets",
+        ],
+        &[
+            "DELETE FROM tickets WHERE id = 'second'",
+            "CREATE UNIQUE INDEX tickets_one_live_per_seat ON tickets (event_id, seat_idx) WHERE status <> 'VOID'",
+        ],
+    ),
+    (
+        "a seat is sold exactly when a paid order has it",
+        &["UPDATE orders SET status = 'CANCELLED'"],
+        &["UPDATE orders SET status = 'PAID'"],
+    ),
+    (
+        "what a paid order has is sold to it",
+        &["UPDATE seats SET status = 'FREE', order_id = NULL WHERE status = 'SOLD'"],
+        &["UPDATE seats SET status = 'SOLD', order_id = (SELECT id FROM orders) WHERE id = 'A-1-1'"],
+    ),
+    (
+        "a seat is being paid for exactly by an order that is being paid",
+        &["UPDATE seats SET status = 'PAYING' WHERE status = 'SOLD'"],
+        &["UPDATE seats SET status = 'SOLD' WHERE status = 'PAYING'"],
+    ),
+    (
+        "an order that is being paid has one pending payment",
+        &["UPDATE orders SET status = 'PAYING'"],
+        &["UPDATE orders SET status = 'PAID'"],
+    ),
+    (
+        "a paid seat has its ticket, and a ticket its paid seat",
+        &["UPDATE tickets SET status = 'VOID'"],
+        &["UPDATE tickets SET status = 'VALID'"],
+    ),
+    (
+        "a wallet's balance is the sum of its ledger",
+        &["UPDATE wallets SET balance = balance + 1 WHERE balance > 0"],
+        &["UPDATE wallets SET balance = balance - 1 WHERE balance > 0"],
+    ),
+    (
+        "the money taken is the money of paid orders, refunds apart",
+        &["UPDATE payments SET amount = amount - 1"],
+        &["UPDATE payments SET amount = amount + 1"],
+    ),
+    (
+        "a payment from a wallet is in its ledger, once, and so is what came back",
+        &["UPDATE ledger SET amount = amount + 1 WHERE kind = 'PAYMENT'"],
+        &["UPDATE ledger SET amount = amount - 1 WHERE kind = 'PAYMENT'"],
+    ),
+    (
+        "an order's amount is that of its seats",
+        &["UPDATE orders SET amount = amount + 1"],
+        &["UPDATE orders SET amount = amount - 1"],
+    ),
+];
+
+async fn each_planted_bug_is_found(database: Database) {
+    let Some(office) = TestBooking::open(database).await else { return };
+    let fan = office.fan(1_000_000).await;
+    assert_eq!(fan.buy(&["A-1-1"]).await.json["status"], "COMPLETED");
+    let db = Db::open(&office.database).await.expect("the same database");
+    for (rule, plant, mend) in PLANTED {
+        run(&db, plant).await;
+        let found = office.booking.audit().await.expect("an audit");
+        assert!(found.iter().any(|finding| finding.rule == rule), "{rule}: {found:?}");
+        run(&db, mend).await;
+        office.assert_sound().await;
+    }
+}
+
+async fn run(db: &Db, statements: &[&'static str]) {
+    let mut tx = db.begin().await.expect("a transaction");
+    for sql in statements {
+        sqlx::query(*sql).execute(&mut *tx).await.expect("runs");
+    }
+    tx.commit().await.expect("commits");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_planted_bug_is_found_on_sqlite() {
+    each_planted_bug_is_found(Database::File).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_planted_bug_is_found_on_postgres() {
+    each_planted_bug_is_found(Database::Postgres).await;
+}
+
+on_each_database! {
+    on shared
+
+    async fn offices_that_know_nothing_of_each_others_holds_sell_a_seat_once(office) {
+        let (_twin, there) = office.twin().await;
+        let (one, other) = (office.fan(1_000_000).await, office.fan(1_000_000).await.at(&there));
+        let holds = [one.hold(&["A-1-1"]).await.expect(201), other.hold(&["A-1-1"]).await.expect(201)];
+        let orders = [one.order(&holds[0]).await.expect(201), other.order(&holds[1]).await.expect(201)];
+        let (first, second) = tokio::join!(one.pay(&orders[0]), other.pay(&orders[1]));
+        let won = [&first, &second].into_iter().filter(|answer| answer.status == 202).count();
+        assert_eq!(won, 1);
+        let loser = if first.status == 202 { &second } else { &first };
+        assert_eq!(loser.code(), "hold_expired");
+        if first.status == 202 { one.paid(&first).await } else { other.paid(&second).await };
+    }
+}

@@ -1,0 +1,77 @@
+use serde_json::json;
+use usher::booking::SAMPLE_EVENT;
+
+use super::on_each_database;
+
+on_each_database! {
+    async fn a_paid_order_is_given_back_in_parts_and_then_whole(office) {
+        let fan = office.fan(1_000_000).await;
+        let paid = fan.buy(&["A-1-1", "A-1-2", "A-1-3"]).await;
+        let cancel = format!("/api/orders/{}/cancel", paid.text("order_id"));
+        fan.post(&cancel, json!({"items": ["A-9-9"]})).await.refused(422, "unknown_seat");
+        fan.post(&cancel, json!({"items": []})).await.refused(422, "unknown_seat");
+        let part = fan.post(&cancel, json!({"items": ["A-1-2"]})).await.expect(200);
+        assert_eq!((&part.json["status"], &part.json["refunded"]), (&json!("PARTIALLY_REFUNDED"), &json!(176_000)));
+        assert_eq!(part.json["items"][1]["refunded"], true);
+        assert_eq!(office.status("A-1-2").await, "AVAILABLE");
+        assert_eq!(office.status("A-1-1").await, "SOLD");
+        fan.post(&cancel, json!({"items": ["A-1-2", "A-1-1"]})).await.refused(409, "not_cancellable");
+
+        let whole = fan.post(&cancel, json!({})).await.expect(200);
+        assert_eq!((&whole.json["status"], &whole.json["refunded"]), (&json!("REFUNDED"), &json!(528_000)));
+        assert_eq!(fan.get("/api/wallet").await.json["balance"], 1_000_000);
+        fan.post(&cancel, json!({})).await.refused(409, "not_cancellable");
+        let tickets = fan.get("/api/me/tickets").await.expect(200);
+        assert!(tickets.json["items"].as_array().expect("a list").iter().all(|ticket| ticket["status"] == "VOID"));
+
+        let other = office.fan(1_000_000).await;
+        assert_eq!(other.buy(&["A-1-1", "A-1-2"]).await.json["status"], "COMPLETED");
+    }
+
+    async fn an_order_not_yet_paid_is_given_up_with_its_hold(office) {
+        let (fan, other) = (office.fan(0).await, office.fan(0).await);
+        let hold = fan.hold(&["A-4-1"]).await.expect(201);
+        let order = fan.order(&hold).await.expect(201);
+        let cancel = format!("/api/orders/{}/cancel", order.text("order_id"));
+        other.post(&cancel, json!({})).await.refused(404, "not_found");
+        assert_eq!(fan.post(&cancel, json!({})).await.expect(200).json["status"], "CANCELLED");
+        other.hold(&["A-4-1"]).await.expect(201);
+        fan.pay(&order).await.refused(409, "order_cancelled");
+    }
+
+    async fn nobody_gives_back_once_the_show_began_but_the_operator(office) {
+        let fan = office.fan(1_000_000).await;
+        let paid = fan.buy(&["A-5-1"]).await;
+        let cancel = format!("/api/orders/{}/cancel", paid.text("order_id"));
+        let admin = office.admin().await;
+        let begun = json!({"starts_at": 1});
+        admin.patch(&format!("/api/events/{SAMPLE_EVENT}"), begun).await.expect(200);
+        fan.post(&cancel, json!({})).await.refused(409, "not_cancellable");
+        assert_eq!(admin.post(&cancel, json!({})).await.expect(200).json["status"], "REFUNDED");
+    }
+
+    async fn a_hundred_cancellations_pay_back_once(office) {
+        let fan = office.fan(1_000_000).await;
+        let paid = fan.buy(&["A-6-1", "A-6-2"]).await;
+        let cancel = format!("/api/orders/{}/cancel", paid.text("order_id"));
+        let answers = futures_util::future::join_all((0..100).map(|_| fan.post(&cancel, json!({})))).await;
+        assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
+        assert_eq!(fan.get("/api/wallet").await.json["balance"], 1_000_000);
+    }
+
+    async fn a_code_opens_the_door_once(office) {
+        let (fan, admin) = (office.fan(1_000_000).await, office.admin().await);
+        let paid = fan.buy(&["A-7-1", "A-7-2"]).await;
+        let code = |i: usize| paid.json["tickets"][i]["code"].clone();
+        fan.post("/api/checkins", json!({"code": code(0)})).await.refused(403, "forbidden");
+        let used = admin.post("/api/checkins", json!({"code": code(0)})).await.expect(200);
+        assert_eq!((&used.json["seat"], &used.json["status"]), (&json!("A-7-1"), &json!("USED")));
+        admin.post("/api/checkins", json!({"code": code(0)})).await.refused(409, "already_used");
+        admin.post("/api/checkins", json!({"code": "forged.code"})).await.refused(404, "not_found");
+
+        let cancel = format!("/api/orders/{}/cancel", paid.text("order_id"));
+        fan.post(&cancel, json!({})).await.refused(409, "not_cancellable");
+        fan.post(&cancel, json!({"items": ["A-7-2"]})).await.expect(200);
+        admin.post("/api/checkins", json!({"code": code(1)})).await.refused(410, "void");
+    }
+}

@@ -1,0 +1,13 @@
+//! The contract of the gate, over HTTP.
+
+mod admin;
+mod command;
+mod doors;
+mod forward;
+mod identity;
+mod line;
+mod rooms;
+mod settings;
+mod stop;
+mod stream;
+mod upstream;

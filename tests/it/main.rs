@@ -1,0 +1,11 @@
+//! Every integration test, linked once.
+#![expect(unreachable_pub, reason = "nothing is outside of a test binary")]
+
+mod booking;
+mod gate;
+mod gates;
+mod store;
+mod support;
+mod swarm;
+mod tidy;
+mod wire;

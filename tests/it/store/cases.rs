@@ -1,0 +1,91 @@
+//! The contract, case by case; each runs over every store.
+
+mod limits;
+mod line;
+mod rooms;
+mod turns;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use usher::domain::line::Settings;
+
+use super::world::{World, settings};
+
+/// A case, ready to run.
+pub(crate) type Run = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Makes a test of each case for each store, and a list of all for [`super::planted`].
+macro_rules! over_every_store {
+    ($($group:ident { $($case:ident)+ })+) => {
+        mod memory {
+            $($(#[tokio::test]
+            async fn $case() {
+                super::$group::$case(super::World::memory()).await;
+            })+)+
+        }
+        mod redis {
+            $($(#[tokio::test]
+            async fn $case() {
+                if let Some(world) = super::World::redis().await {
+                    super::$group::$case(world).await;
+                }
+            })+)+
+        }
+        /// Every case by its name.
+        pub(crate) const ALL: &[(&str, fn(World) -> Run)] =
+            &[$($((stringify!($case), |world| Box::pin($group::$case(world)))),+),+];
+    };
+}
+
+over_every_store! {
+    line {
+        numbers_are_given_in_order_of_arrival
+        joining_again_changes_nothing
+        a_crowd_larger_than_one_script_call_keeps_its_order
+        one_batch_comes_of_many_callers
+        a_late_tick_keeps_the_rhythm_and_missed_ones_are_not_made_up
+        silence_ends_a_place
+        silence_is_counted_to_the_millisecond
+        evictions_are_in_order_of_silence_then_number
+        signs_of_life_never_move_back_nor_ahead
+        the_evicted_join_again_at_the_tail
+        a_sweep_is_bounded
+        an_outage_costs_no_place_and_no_turn
+        a_clock_set_back_neither_stops_the_line_nor_ticks_twice
+        leaving_is_remembered_an_hour
+    }
+    turns {
+        a_repeated_claim_returns_the_same_pass
+        a_missed_turn_goes_on_and_comes_back_once
+        a_returner_after_the_grace_time_is_out
+        a_call_past_its_deadline_is_missed_before_the_sweep_says_so
+        nobody_overtakes_a_returner
+        a_pass_runs_out
+        a_revoked_pass_is_told_until_it_would_have_ended
+        an_extension_stops_at_the_longest_life
+    }
+    limits {
+        capacity_counts_calls_and_passes
+        the_rate_bounds_any_sixty_seconds
+        a_full_line_takes_nobody
+        a_closed_room_takes_and_admits_nobody
+        a_paused_room_takes_and_does_not_admit
+        overflow_admits_at_once_while_there_is_room_and_nobody_waits
+        changes_hold_until_replaced
+    }
+    rooms {
+        a_room_must_be_opened
+        opening_again_keeps_the_line
+        clearing_begins_a_new_line_with_the_same_limits
+        a_number_has_one_holder
+        the_line_is_read_by_ranges
+        a_trimmed_log_says_so
+        a_log_entry_has_five_hundred_numbers_at_most
+    }
+}
+
+/// No bound that a test's crowd could meet.
+fn open_wide() -> Settings {
+    Settings { capacity: 100_000, batch: 100_000, ..settings() }
+}

@@ -1,0 +1,104 @@
+//! What bounds a room.
+
+use usher::domain::id::Epoch;
+use usher::domain::line::Settings;
+use usher::domain::place::{Reason, Turn};
+use usher::store::Overrides;
+
+use crate::store::world::{SECOND, START, World, number, room, settings};
+
+pub(super) async fn capacity_counts_calls_and_passes(mut world: World) {
+    world.open(settings()).await;
+    world.join_all(1..=9).await;
+    world.ticks(1).await;
+    world.look(1).await;
+    world.pass(SECOND);
+    let standing = world.tick().await;
+    assert_eq!((standing.called, standing.active, standing.admitted), (3, 1, 0));
+    assert_eq!(standing.totals.claimed, 1);
+    assert_eq!(world.end(2, Reason::Left).await, Some(2));
+    world.pass(SECOND);
+    assert_eq!(world.tick().await.admitted, 1);
+}
+
+pub(super) async fn the_rate_bounds_any_sixty_seconds(mut world: World) {
+    let idle_timeout = SECOND * 300;
+    world.open(Settings { rate_per_minute: Some(5), idle_timeout, capacity: 100, ..settings() }).await;
+    world.join_all(1..=20).await;
+    let standing = world.ticks(59).await;
+    assert_eq!(standing.totals.admitted, 5);
+    world.pass(SECOND);
+    assert_eq!(world.tick().await.admitted, 2);
+    world.pass(SECOND * 300);
+    assert_eq!(world.tick().await.admitted, 2, "long ago is forgotten at once");
+}
+
+pub(super) async fn a_full_line_takes_nobody(mut world: World) {
+    world.open(Settings { max_waiting: Some(2), ..settings() }).await;
+    world.join_all(1..=2).await;
+    assert_eq!(world.join(3).await, Turn::Full);
+    assert_eq!(number(&world.join(2).await), 2);
+    world.end(1, Reason::Left).await;
+    assert_eq!(number(&world.join(3).await), 3);
+}
+
+pub(super) async fn a_closed_room_takes_and_admits_nobody(mut world: World) {
+    world.open(settings()).await;
+    world.join(1).await;
+    world.change(Overrides { closed: Some(true), ..Overrides::default() }).await;
+    assert_eq!(world.join(2).await, Turn::Closed);
+    assert_eq!(number(&world.join(1).await), 1);
+    let standing = world.tick().await;
+    assert_eq!((standing.admitted, standing.tick), (0, 1));
+}
+
+pub(super) async fn a_paused_room_takes_and_does_not_admit(mut world: World) {
+    world.open(settings()).await;
+    world.change(Overrides { paused: Some(true), ..Overrides::default() }).await;
+    world.join(1).await;
+    assert_eq!(world.ticks(3).await.totals.admitted, 0);
+    world.change(Overrides::default()).await;
+    world.pass(SECOND);
+    assert_eq!(world.tick().await.admitted, 1);
+}
+
+pub(super) async fn overflow_admits_at_once_while_there_is_room_and_nobody_waits(mut world: World) {
+    world.open(Settings { overflow: true, capacity: 2, rate_per_minute: Some(3), ..settings() }).await;
+    let turns = world.join_all(1..=3).await;
+    assert!(matches!(turns[..], [Turn::Admitted(_), Turn::Admitted(_), Turn::Waiting { .. }]), "{turns:?}");
+    assert_eq!(world.out().await, [1, 2], "they never were in the line");
+    world.end(1, Reason::Left).await;
+    assert!(matches!(world.join(4).await, Turn::Waiting { .. }), "nobody overtakes");
+    world.end(3, Reason::Left).await;
+    world.end(4, Reason::Left).await;
+    assert!(matches!(world.join(5).await, Turn::Admitted(_)));
+    world.end(5, Reason::Left).await;
+    assert!(matches!(world.join(6).await, Turn::Waiting { .. }), "three came in this minute");
+}
+
+pub(super) async fn changes_hold_until_replaced(mut world: World) {
+    world.open(Settings { rate_per_minute: Some(1), max_waiting: Some(1), ..settings() }).await;
+    let changes = Overrides {
+        capacity: Some(9),
+        batch: Some(3),
+        rate_per_minute: Some(0),
+        max_waiting: Some(0),
+        pass_ttl: Some(SECOND * 5),
+        paused: Some(false),
+        closed: None,
+        draining: Some(false),
+        bypass: Some(true),
+        message: Some("곧 시작합니다: 1 + 1".into()),
+    };
+    world.change(changes.clone()).await;
+    world.join_all(1..=9).await;
+    world.tick().await;
+    let report = world.store.admit(&room()).await.expect("admitted");
+    assert_eq!((report.standing.called, &report.overrides), (3, &changes));
+    assert!(matches!(world.look(1).await, Turn::Admitted(pass) if pass.expires_at == START + SECOND * 5));
+    let report = world.store.open(&room(), Epoch(1), &settings()).await.expect("opened");
+    assert_eq!(report.overrides, changes, "kept through new settings");
+    world.change(Overrides::default()).await;
+    let report = world.store.open(&room(), Epoch(1), &settings()).await.expect("opened");
+    assert_eq!(report.overrides, Overrides::default());
+}

@@ -1,0 +1,178 @@
+//! Joining, ticking, silence, outages.
+
+use std::time::Duration;
+
+use usher::domain::id::PlaceNumber;
+use usher::domain::line::{CHUNK, REMEMBERED, SWEEP, Settings};
+use usher::domain::place::{Reason, Turn};
+
+use super::open_wide;
+use crate::store::world::{SECOND, START, World, number, settings};
+
+pub(super) async fn numbers_are_given_in_order_of_arrival(mut world: World) {
+    world.open(settings()).await;
+    let turns = world.join_all([3, 1, 2]).await;
+    assert_eq!(turns.iter().map(number).collect::<Vec<_>>(), [1, 2, 3]);
+    world.pass(Duration::from_millis(1));
+    let later = world.join(4).await;
+    let joined_at = START + Duration::from_millis(1);
+    assert_eq!(later, Turn::Waiting { number: PlaceNumber(4), joined_at });
+    world.pass(SECOND);
+    assert_eq!(world.look(4).await, later);
+    assert_eq!(world.look(9).await, Turn::Unknown);
+}
+
+pub(super) async fn joining_again_changes_nothing(mut world: World) {
+    world.open(settings()).await;
+    world.join_all(1..=5).await;
+    assert_eq!(number(&world.join(3).await), 3);
+    assert_eq!(number(&world.rejoin(3).await), 3);
+    let twice_in_one_call = world.join_all([6, 6]).await;
+    assert_eq!(twice_in_one_call[0], twice_in_one_call[1]);
+    let standing = world.standing().await;
+    assert_eq!((standing.waiting, standing.totals.joined), (6, 6));
+}
+
+pub(super) async fn a_crowd_larger_than_one_script_call_keeps_its_order(mut world: World) {
+    world.open(open_wide()).await;
+    let crowd = 2 * CHUNK as u16 + 7;
+    let turns = world.join_all(1..=crowd).await;
+    assert!(turns.iter().map(number).eq(1..=u64::from(crowd)));
+    assert!(world.waiting().await.into_iter().eq(1..=u64::from(crowd)));
+    assert_eq!(world.tick().await.admitted, u64::from(crowd));
+    assert!(world.out().await.into_iter().eq(1..=u64::from(crowd)));
+}
+
+pub(super) async fn one_batch_comes_of_many_callers(mut world: World) {
+    world.open(settings()).await;
+    world.join_all(1..=6).await;
+    assert_eq!(world.tick().await.admitted, 2);
+    for _ in 0..10 {
+        let standing = world.tick().await;
+        assert_eq!((standing.admitted, standing.tick), (0, 1), "another gate in the same tick");
+    }
+    assert!(matches!(world.look(1).await, Turn::Admitted(_)));
+    assert!(matches!(world.look(3).await, Turn::Waiting { .. }));
+    world.pass(SECOND);
+    assert_eq!(world.tick().await.admitted, 2);
+    assert_eq!(world.out().await, [1, 2, 3, 4]);
+}
+
+pub(super) async fn a_late_tick_keeps_the_rhythm_and_missed_ones_are_not_made_up(mut world: World) {
+    world.open(settings()).await;
+    world.tick().await;
+    world.pass(Duration::from_millis(1_300));
+    assert_eq!(world.tick().await.due_at, START + SECOND * 2);
+    world.pass(Duration::from_millis(700));
+    assert_eq!(world.tick().await.tick, 3);
+    world.pass(SECOND * 50);
+    let standing = world.tick().await;
+    assert_eq!((standing.tick, standing.due_at), (4, START + SECOND * 53));
+}
+
+pub(super) async fn silence_ends_a_place(mut world: World) {
+    world.open(Settings { paused: true, ..settings() }).await;
+    world.join_all(1..=3).await;
+    for second in 0..=34 {
+        world.seen(&[(3, START + SECOND * second)]).await;
+        assert_eq!(world.tick().await.waiting, 3, "after {second} s");
+        world.pass(SECOND);
+    }
+    world.tick().await;
+    assert_eq!(world.waiting().await, [3]);
+    assert_eq!(world.look(1).await, Turn::Ended { number: PlaceNumber(1), reason: Reason::Evicted });
+}
+
+pub(super) async fn silence_is_counted_to_the_millisecond(mut world: World) {
+    world.open(Settings { idle_timeout: SECOND, tick: SECOND, paused: true, ..settings() }).await;
+    world.join(1).await;
+    world.tick().await;
+    world.pass(Duration::from_millis(1_165));
+    assert_eq!(world.tick().await.waiting, 1);
+    world.pass(Duration::from_millis(1));
+    assert_eq!(world.tick().await.waiting, 0, "a second and its sixth, fractions dropped");
+}
+
+pub(super) async fn evictions_are_in_order_of_silence_then_number(mut world: World) {
+    world.open(Settings { paused: true, ..settings() }).await;
+    world.join_all(1..=12).await;
+    world.tick().await;
+    world.pass(SECOND);
+    world.seen(&[(2, START + SECOND), (11, START + SECOND), (9, START + SECOND)]).await;
+    world.ticks(36).await;
+    assert_eq!(world.out().await, [1, 3, 4, 5, 6, 7, 8, 10, 12, 2, 9, 11]);
+}
+
+pub(super) async fn signs_of_life_never_move_back_nor_ahead(mut world: World) {
+    world.open(Settings { paused: true, ..settings() }).await;
+    world.join_all(1..=2).await;
+    world.ticks(10).await;
+    world.seen(&[(1, START + SECOND * 5), (1, START), (2, START + SECOND * 999), (77, START)]).await;
+    world.ticks(30).await;
+    assert_eq!(world.waiting().await, [2], "1 counts from second 5, 2 from second 10");
+    world.ticks(5).await;
+    assert_eq!(world.standing().await.totals.evicted, 2);
+}
+
+pub(super) async fn the_evicted_join_again_at_the_tail(mut world: World) {
+    world.open(Settings { paused: true, ..settings() }).await;
+    world.join(1).await;
+    world.ticks(35).await;
+    let out = Turn::Ended { number: PlaceNumber(1), reason: Reason::Evicted };
+    assert_eq!(world.join(1).await, out);
+    assert_eq!(number(&world.rejoin(1).await), 2);
+    assert_eq!(number(&world.join(1).await), 2);
+}
+
+pub(super) async fn a_sweep_is_bounded(mut world: World) {
+    world.open(Settings { paused: true, ..settings() }).await;
+    world.join_all(0..SWEEP as u16 + 10).await;
+    world.ticks(34).await;
+    world.pass(SECOND);
+    assert_eq!(world.tick().await.waiting, 10);
+    assert_eq!(world.tick().await.waiting, 0);
+    assert!(world.out().await.into_iter().eq(1..=SWEEP as u64 + 10));
+}
+
+pub(super) async fn an_outage_costs_no_place_and_no_turn(mut world: World) {
+    world.open(Settings { capacity: 1, batch: 1, ..settings() }).await;
+    world.join_all(1..=2).await;
+    world.tick().await;
+    world.pass(SECOND * 600);
+    let standing = world.tick().await;
+    assert_eq!((standing.tick, standing.waiting, standing.called), (2, 1, 1));
+    assert_eq!(standing.holiday_until, START + SECOND * 630);
+    world.ticks(9).await;
+    assert!(matches!(world.look(1).await, Turn::Admitted(_)), "its window moved by the gap");
+    world.ticks(20).await;
+    assert!(matches!(world.look(2).await, Turn::Waiting { .. }));
+}
+
+pub(super) async fn a_clock_set_back_neither_stops_the_line_nor_ticks_twice(mut world: World) {
+    world.open(settings()).await;
+    world.join_all(1..=9).await;
+    world.tick().await;
+    world.clock.set_back(SECOND * 3_600);
+    assert_eq!(world.tick().await.admitted, 0);
+    world.pass(SECOND);
+    let standing = world.tick().await;
+    assert_eq!((standing.admitted, standing.now), (2, START + SECOND));
+    assert_eq!(world.tick().await.admitted, 0);
+    let standing = world.ticks(20).await;
+    assert_eq!((standing.now, standing.tick), (START + SECOND * 21, 22));
+}
+
+pub(super) async fn leaving_is_remembered_an_hour(mut world: World) {
+    world.open(settings()).await;
+    world.join(1).await;
+    assert_eq!(world.end(1, Reason::Left).await, Some(1));
+    assert_eq!(world.end(1, Reason::Left).await, None);
+    assert_eq!(world.end(2, Reason::Left).await, None);
+    world.pass(REMEMBERED - SECOND);
+    assert_eq!(world.join(1).await, Turn::Ended { number: PlaceNumber(1), reason: Reason::Left });
+    world.pass(SECOND);
+    assert_eq!(world.look(1).await, Turn::Unknown);
+    world.tick().await;
+    assert_eq!(number(&world.join(1).await), 2);
+    assert_eq!(world.standing().await.totals.left, 1);
+}

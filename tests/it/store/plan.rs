@@ -1,0 +1,234 @@
+//! Random operations on a line, made from a seed before any of them runs.
+
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use usher::clock::{Clock, ManualClock};
+use usher::domain::id::{Epoch, PlaceNumber, VisitorId};
+use usher::domain::line::Settings;
+use usher::domain::place::{Intent, Reason};
+use usher::domain::time::Timestamp;
+use usher::store::{Overrides, Store};
+
+use super::world::{room, visitor};
+
+const OPERATIONS: usize = 200;
+const VISITORS: u16 = 24;
+/// Numbers that may have been given out by then.
+const NUMBERS: u64 = 60;
+
+/// One step of a sequence.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Pass(Duration),
+    SetBack(Duration),
+    Open(Settings),
+    Join(Vec<(VisitorId, Intent)>),
+    Look(Vec<VisitorId>),
+    /// Number, and ms by which the time it was seen is before (or after) now.
+    Seen(Vec<(PlaceNumber, i64)>),
+    MakeRoom,
+    Admit,
+    End(VisitorId, Reason),
+    Extend(VisitorId, Duration),
+    Holder(PlaceNumber),
+    Log(u64, usize),
+    Waiting(PlaceNumber, usize),
+    Revoked,
+    Change(Overrides),
+    Clear(Epoch),
+}
+
+/// The sequence that a seed stands for.
+pub(crate) fn plan(seed: u64) -> Vec<Step> {
+    let mut random = StdRng::seed_from_u64(seed);
+    let grid_ms = [1, 250, 500][random.random_range(0..3)];
+    let mut dice = Dice { random, grid_ms, no_gap: Duration::ZERO };
+    let mut steps = vec![Step::Open(dice.settings())];
+    while steps.len() < OPERATIONS {
+        dice.pause(&mut steps);
+        dice.steps(&mut steps);
+    }
+    steps
+}
+
+impl Step {
+    /// Does it, and says what came of it.
+    pub(crate) async fn run(&self, store: &dyn Store, clock: &ManualClock) -> String {
+        let told = |answer: &dyn std::fmt::Debug| format!("{answer:?}");
+        let room = &room();
+        match self {
+            Self::Pass(_) | Self::SetBack(_) => String::new(),
+            Self::Open(settings) => told(&store.open(room, Epoch(3), settings).await),
+            Self::Join(arrivals) => told(&store.join(room, arrivals).await),
+            Self::Look(visitors) => told(&store.look(room, visitors).await),
+            Self::Seen(signs) => {
+                let at = |ago: i64| clock.now().as_millis().saturating_add_signed(-ago);
+                let sign = |&(number, ago)| (number, Timestamp::from_millis(at(ago)));
+                told(&store.seen(room, &signs.iter().map(sign).collect::<Vec<_>>()).await)
+            }
+            Self::MakeRoom => told(&store.make_room(room).await),
+            Self::Admit => told(&store.admit(room).await),
+            Self::End(visitor, reason) => told(&store.end(room, *visitor, *reason).await),
+            Self::Extend(visitor, by) => told(&store.extend(room, *visitor, *by).await),
+            Self::Holder(number) => told(&store.holder(room, *number).await),
+            Self::Log(after, limit) => told(&store.log(room, *after, *limit).await),
+            Self::Waiting(after, limit) => told(&store.waiting(room, *after, *limit).await),
+            Self::Revoked => told(&store.revoked(room).await),
+            Self::Change(changes) => told(&store.set_overrides(room, changes).await),
+            Self::Clear(epoch) => told(&store.clear(room, *epoch).await),
+        }
+    }
+}
+
+/// All that can be read of a line.
+pub(crate) fn everything(settings: &Settings) -> Vec<Step> {
+    let mut steps = vec![
+        Step::Open(settings.clone()),
+        Step::Log(0, usize::MAX),
+        Step::Waiting(PlaceNumber(0), 20_000),
+        Step::Revoked,
+    ];
+    steps.extend((1..=NUMBERS).map(|number| Step::Holder(PlaceNumber(number))));
+    steps.push(Step::Look((0..VISITORS).map(visitor).collect()));
+    steps.push(Step::Open(settings.clone()));
+    steps
+}
+
+struct Dice {
+    random: StdRng,
+    /// All times are multiples of it: the coarser, the more meet exactly.
+    grid_ms: u64,
+    /// Between two calls that keep the room in service.
+    no_gap: Duration,
+}
+
+impl Dice {
+    fn upto(&mut self, most: u64) -> u64 {
+        self.random.random_range(0..=most)
+    }
+
+    fn one_in(&mut self, n: u64) -> bool {
+        self.upto(n - 1) == 0
+    }
+
+    fn ms(&mut self, least: u64, most: u64) -> Duration {
+        let ms = self.random.random_range(least..=most);
+        Duration::from_millis((ms / self.grid_ms * self.grid_ms).max(least))
+    }
+
+    fn some(&mut self, most: u64) -> Option<u64> {
+        let n = self.upto(most);
+        (!self.one_in(3)).then_some(n)
+    }
+
+    fn visitor(&mut self) -> VisitorId {
+        visitor(self.random.random_range(0..VISITORS))
+    }
+
+    fn few<T>(&mut self, mut one: impl FnMut(&mut Self) -> T) -> Vec<T> {
+        (0..=self.upto(3)).map(|_| one(self)).collect()
+    }
+
+    fn settings(&mut self) -> Settings {
+        let pass_ttl = self.ms(1_000, 60_000);
+        let idle_timeout = self.ms(1_000, 40_000);
+        self.no_gap = idle_timeout / 7;
+        Settings {
+            capacity: 1 + self.upto(6),
+            batch: 1 + self.upto(4),
+            tick: self.ms(50, 2_500),
+            rate_per_minute: self.some(12).filter(|&rate| rate > 0),
+            max_waiting: self.some(15).filter(|&most| most > 0),
+            pass_ttl,
+            pass_max: pass_ttl + self.ms(0, 60_000),
+            idle_timeout,
+            claim_window: self.ms(1_000, 15_000),
+            grace_reentry: self.ms(0, 30_000),
+            paused: self.one_in(20),
+            closed: self.one_in(20),
+            draining: self.one_in(20),
+            overflow: self.one_in(4),
+        }
+    }
+
+    fn changes(&mut self) -> Overrides {
+        let flag = |dice: &mut Self| dice.one_in(4).then(|| dice.one_in(4));
+        Overrides {
+            capacity: self.some(8),
+            batch: self.some(6),
+            rate_per_minute: self.some(20),
+            max_waiting: self.some(20),
+            pass_ttl: self.one_in(2).then(|| self.ms(1_000, 60_000)),
+            paused: flag(self),
+            closed: flag(self),
+            draining: flag(self),
+            bypass: flag(self),
+            message: self.one_in(2).then(|| "잠시 후 시작합니다 — soon".repeat(1 + self.upto(3) as usize)),
+        }
+    }
+
+    fn reason(&mut self) -> Reason {
+        [Reason::Left, Reason::Revoked, Reason::Completed][self.upto(2) as usize]
+    }
+
+    /// Time between two operations: mostly little, sometimes an outage, and now
+    /// and then somebody sets the clock.
+    fn pause(&mut self, steps: &mut Vec<Step>) {
+        let pause = match self.upto(199) {
+            0..=99 => return,
+            100..=169 => self.ms(1, 1_500),
+            170..=189 => self.ms(1_500, 12_000),
+            190..=196 => self.ms(12_000, 60_000),
+            197 => self.ms(3_500_000, 3_700_000),
+            _ => {
+                let by = self.ms(1, 3_600_000);
+                return steps.push(Step::SetBack(by));
+            }
+        };
+        steps.push(Step::Pass(pause));
+    }
+
+    fn steps(&mut self, steps: &mut Vec<Step>) {
+        let step = match self.upto(199) {
+            0..=5 => return self.service(steps),
+            6..=55 => {
+                steps.push(Step::MakeRoom);
+                Step::Admit
+            }
+            56..=59 => Step::MakeRoom,
+            60..=63 => Step::Admit,
+            64..=103 => Step::Join(self.few(|dice| (dice.visitor(), Intent::Join))),
+            104..=113 => Step::Join(self.few(|dice| (dice.visitor(), Intent::Rejoin))),
+            114..=143 => Step::Look(self.few(Self::visitor)),
+            144..=159 => Step::Seen(self.few(Self::sign)),
+            160..=171 => Step::End(self.visitor(), self.reason()),
+            172..=178 => Step::Extend(self.visitor(), self.ms(0, 90_000)),
+            179..=182 => Step::Holder(PlaceNumber(self.upto(NUMBERS))),
+            183..=187 => Step::Log(self.upto(40), self.upto(9) as usize),
+            188..=190 => Step::Waiting(PlaceNumber(self.upto(NUMBERS)), self.upto(9) as usize),
+            191..=192 => Step::Revoked,
+            193..=195 => Step::Change(self.changes()),
+            196..=198 => Step::Open(self.settings()),
+            _ => Step::Clear(Epoch(self.upto(u64::MAX))),
+        };
+        steps.push(step);
+    }
+
+    /// A while without an outage, in which the silent are evicted.
+    fn service(&mut self, steps: &mut Vec<Step>) {
+        for _ in 0..self.random.random_range(4..=11) {
+            steps.push(Step::Pass(self.no_gap));
+            if self.one_in(2) {
+                steps.push(Step::Seen(self.few(Self::sign)));
+            }
+            steps.extend([Step::MakeRoom, Step::Admit]);
+        }
+    }
+
+    fn sign(&mut self) -> (PlaceNumber, i64) {
+        let number = PlaceNumber(self.upto(NUMBERS));
+        (number, self.random.random_range(-5_000..=20_000))
+    }
+}

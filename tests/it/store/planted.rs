@@ -1,0 +1,231 @@
+//! Stores with a planted bug: the cases and the comparison must each notice it.
+//!
+//! A check that cannot fail proves nothing. The bugs sit in a wrapper round the
+//! model; the product has no hooks for them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use usher::clock::{Clock, ManualClock};
+use usher::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
+use usher::domain::line::{LogEntry, Settings};
+use usher::domain::pass::Pass;
+use usher::domain::place::{Intent, Reason, Turn};
+use usher::domain::time::Timestamp;
+use usher::store::{LogPage, MemoryStore, Overrides, Report, Store, StoreError};
+
+use super::cases;
+use super::compare::compare;
+use super::world::{SECOND, START, World};
+
+/// Sequences within which the comparison must see a bug.
+const SEQUENCES: u64 = 30;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Bug {
+    None,
+    /// Who joins again goes to the tail.
+    JoinIsNotIdempotent,
+    /// Those who arrive together are taken last come, first served.
+    ArrivalsAreReversed,
+    /// A due tick admits two batches.
+    TickActsTwice,
+    /// Those who poll are evicted all the same.
+    SignsOfLifeAreLost,
+    /// A repeated claim makes a new pass.
+    EveryLookIssuesAPass,
+    /// Numbers leave the line and gates are not told.
+    LogIsEmpty,
+    /// A revoked pass goes on.
+    RevocationsAreForgotten,
+    /// The old line goes on.
+    ClearDoesNothing,
+    /// Expired passes keep their slots.
+    RoomIsNeverMade,
+}
+
+const BUGS: [Bug; 9] = [
+    Bug::JoinIsNotIdempotent,
+    Bug::ArrivalsAreReversed,
+    Bug::TickActsTwice,
+    Bug::SignsOfLifeAreLost,
+    Bug::EveryLookIssuesAPass,
+    Bug::LogIsEmpty,
+    Bug::RevocationsAreForgotten,
+    Bug::ClearDoesNothing,
+    Bug::RoomIsNeverMade,
+];
+
+#[tokio::test]
+async fn the_cases_notice_every_planted_bug() {
+    assert_eq!(failing_cases(Bug::None).await, [""; 0]);
+    for bug in BUGS {
+        let failing = failing_cases(bug).await;
+        assert!(!failing.is_empty(), "no case notices {bug:?}");
+        eprintln!("{bug:?}: {failing:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_comparison_notices_every_planted_bug() {
+    assert_eq!(first_difference(Bug::None).await, None);
+    for bug in BUGS {
+        assert!(first_difference(bug).await.is_some(), "no sequence notices {bug:?}");
+    }
+}
+
+async fn failing_cases(bug: Bug) -> Vec<&'static str> {
+    let mut failing = Vec::new();
+    for &(name, case) in cases::ALL {
+        let (store, clock) = Faulty::new(bug);
+        if tokio::spawn(case(World::of(Arc::new(store), clock))).await.is_err() {
+            failing.push(name);
+        }
+    }
+    failing
+}
+
+async fn first_difference(bug: Bug) -> Option<u64> {
+    for seed in 0..SEQUENCES {
+        let (store, clock) = Faulty::new(bug);
+        if compare(&store, &clock, seed).await.is_err() {
+            return Some(seed);
+        }
+    }
+    None
+}
+
+/// The model with a bug.
+struct Faulty {
+    bug: Bug,
+    inner: MemoryStore,
+    /// The time the model sees; the bug may bend it.
+    clock: Arc<ManualClock>,
+}
+
+impl Faulty {
+    fn new(bug: Bug) -> (Self, Arc<ManualClock>) {
+        let clock = Arc::new(ManualClock::at(START));
+        (Self { bug, inner: MemoryStore::new(clock.clone()), clock: clock.clone() }, clock)
+    }
+
+    fn bent(&self, turn: Turn) -> Turn {
+        match turn {
+            Turn::Admitted(pass) if self.bug == Bug::EveryLookIssuesAPass => {
+                Turn::Admitted(Pass { issued_at: self.clock.now(), ..pass })
+            }
+            turn => turn,
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Faulty {
+    async fn open(&self, room: &RoomName, epoch: Epoch, settings: &Settings) -> Result<Report, StoreError> {
+        self.inner.open(room, epoch, settings).await
+    }
+
+    async fn join(&self, room: &RoomName, arrivals: &[(VisitorId, Intent)]) -> Result<Vec<Turn>, StoreError> {
+        let mut arrivals = arrivals.to_vec();
+        if self.bug == Bug::ArrivalsAreReversed {
+            arrivals.reverse();
+        }
+        if self.bug == Bug::JoinIsNotIdempotent {
+            for (visitor, intent) in &mut arrivals {
+                self.inner.end(room, *visitor, Reason::Left).await?;
+                *intent = Intent::Rejoin;
+            }
+        }
+        let mut turns = self.inner.join(room, &arrivals).await?;
+        if self.bug == Bug::ArrivalsAreReversed {
+            turns.reverse();
+        }
+        Ok(turns)
+    }
+
+    async fn look(&self, room: &RoomName, visitors: &[VisitorId]) -> Result<Vec<Turn>, StoreError> {
+        let turns = self.inner.look(room, visitors).await?;
+        Ok(turns.into_iter().map(|turn| self.bent(turn)).collect())
+    }
+
+    async fn seen(&self, room: &RoomName, signs: &[(PlaceNumber, Timestamp)]) -> Result<(), StoreError> {
+        let signs = if self.bug == Bug::SignsOfLifeAreLost { &[] } else { signs };
+        self.inner.seen(room, signs).await
+    }
+
+    async fn make_room(&self, room: &RoomName) -> Result<(), StoreError> {
+        if self.bug == Bug::RoomIsNeverMade {
+            return self.inner.seen(room, &[]).await;
+        }
+        self.inner.make_room(room).await
+    }
+
+    async fn admit(&self, room: &RoomName) -> Result<Report, StoreError> {
+        let first = self.inner.admit(room).await?;
+        if self.bug == Bug::TickActsTwice && first.standing.admitted > 0 {
+            self.clock.advance(SECOND);
+            let second = self.inner.admit(room).await;
+            self.clock.set_back(SECOND);
+            return second;
+        }
+        Ok(first)
+    }
+
+    async fn end(
+        &self,
+        room: &RoomName,
+        visitor: VisitorId,
+        reason: Reason,
+    ) -> Result<Option<PlaceNumber>, StoreError> {
+        self.inner.end(room, visitor, reason).await
+    }
+
+    async fn extend(
+        &self,
+        room: &RoomName,
+        visitor: VisitorId,
+        by: Duration,
+    ) -> Result<Option<Pass>, StoreError> {
+        self.inner.extend(room, visitor, by).await
+    }
+
+    async fn holder(&self, room: &RoomName, number: PlaceNumber) -> Result<Option<VisitorId>, StoreError> {
+        self.inner.holder(room, number).await
+    }
+
+    async fn log(&self, room: &RoomName, seq: u64, limit: usize) -> Result<LogPage, StoreError> {
+        let page = self.inner.log(room, seq, limit).await?;
+        Ok(match page {
+            LogPage::Entries(entries) if self.bug == Bug::LogIsEmpty => {
+                LogPage::Entries(entries.into_iter().map(|(seq, _)| (seq, LogEntry::default())).collect())
+            }
+            page => page,
+        })
+    }
+
+    async fn waiting(
+        &self,
+        room: &RoomName,
+        after: PlaceNumber,
+        limit: usize,
+    ) -> Result<Vec<PlaceNumber>, StoreError> {
+        self.inner.waiting(room, after, limit).await
+    }
+
+    async fn revoked(&self, room: &RoomName) -> Result<Vec<Pass>, StoreError> {
+        let revoked = self.inner.revoked(room).await?;
+        Ok(if self.bug == Bug::RevocationsAreForgotten { Vec::new() } else { revoked })
+    }
+
+    async fn set_overrides(&self, room: &RoomName, overrides: &Overrides) -> Result<(), StoreError> {
+        self.inner.set_overrides(room, overrides).await
+    }
+
+    async fn clear(&self, room: &RoomName, epoch: Epoch) -> Result<(), StoreError> {
+        if self.bug == Bug::ClearDoesNothing {
+            return self.inner.seen(room, &[]).await;
+        }
+        self.inner.clear(room, epoch).await
+    }
+}

@@ -1,0 +1,12 @@
+//! What the tests share: servers of their own on free ports, in scratch folders.
+
+pub(crate) mod app;
+pub(crate) mod booking;
+pub(crate) mod client;
+pub(crate) mod gate;
+pub(crate) mod http;
+pub(crate) mod http1;
+pub(crate) mod postgres;
+pub(crate) mod raw;
+pub(crate) mod redis_server;
+pub(crate) mod wait;

@@ -1,0 +1,236 @@
+//! The real binary as a gate of a test's own: free loopback ports, settings in
+//! a scratch folder, gone with the value. Only processes started here are ever
+//! signalled.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::client::{Client, request};
+use super::http1::Answer;
+use super::wait::until;
+
+/// Time for a gate to come up on a busy machine.
+const READY: Duration = Duration::from_secs(30);
+
+/// A port nobody listens on, below those the system gives to outgoing connections.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = u16::try_from(std::process::id() % 8_000).expect("below 8,000");
+    loop {
+        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// The command, ready for arguments; no setting of the environment reaches it.
+pub(crate) fn usher() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_usher"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("USHER__")) {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// Runs the command to its end.
+pub(crate) fn run(args: &[&str]) -> Output {
+    end_of(usher().args(args))
+}
+
+/// What a command that must end by itself printed, and how it ended.
+///
+/// # Panics
+/// When it does not end in time: it is killed then.
+pub(crate) fn end_of(command: &mut Command) -> Output {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the binary runs");
+    let pid = child.id().to_string();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tell.send(child.wait_with_output()));
+    let Ok(output) = told.recv_timeout(READY) else {
+        let _ = Command::new("kill").args(["-KILL", &pid]).status();
+        panic!("still running after {READY:?}: {command:?}");
+    };
+    output.expect("our own child")
+}
+
+/// A running gate.
+pub(crate) struct TestGate {
+    folder: TempDir,
+    child: Child,
+    address: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl TestGate {
+    /// A gate with these settings; its listeners are chosen here.
+    ///
+    /// # Panics
+    /// When it is not ready in time.
+    pub(crate) async fn start(settings: &str) -> Self {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        std::fs::write(folder.path().join("usher.toml"), settings).expect("the scratch folder is ours");
+        let [address, admin] = std::array::from_fn(|_| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
+        let child = spawn(&folder, address, admin);
+        let mut gate = Self { folder, child, address, admin };
+        gate.wait_until_ready().await;
+        gate
+    }
+
+    /// One room named `main` before `app`, quick enough for tests, with `more` settings.
+    pub(crate) async fn before(app: &super::app::FakeApp, more: &str) -> Self {
+        Self::start(&room(&app.url(), more)).await
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub(crate) fn admin_address(&self) -> SocketAddr {
+        self.admin
+    }
+
+    /// A newcomer with cookies.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(self.address)
+    }
+
+    /// A visitor whose turn has come, with a pass in its cookies.
+    pub(crate) async fn admitted(&self) -> Client {
+        let mut client = self.client();
+        client.admit().await;
+        client
+    }
+
+    /// A file of the gate's own.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// What it logged so far.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.file("log")).unwrap_or_default()
+    }
+
+    /// A call to the admin API.
+    pub(crate) async fn admin(&self, method: &str, path: &str, body: &str) -> Answer {
+        request(self.admin, method, path, &[("host", "localhost")], body.as_bytes()).await
+    }
+
+    /// A room as operators read it.
+    pub(crate) async fn room(&self, name: &str) -> Value {
+        self.admin("GET", &format!("/admin/v1/rooms/{name}"), "").await.json()
+    }
+
+    /// Sets something of the room `main`.
+    pub(crate) async fn change(&self, change: &str) {
+        let answer = self.admin("PATCH", "/admin/v1/rooms/main", change).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
+    /// An act on the room `main`.
+    pub(crate) async fn act(&self, act: &str) {
+        let answer = self.admin("POST", &format!("/admin/v1/rooms/main/{act}"), "").await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+
+    /// Requests that the gate says it forwarded.
+    pub(crate) async fn forwarded(&self) -> usize {
+        let text = self.admin("GET", "/metrics", "").await.text();
+        let line = text.lines().find_map(|line| line.strip_prefix("usher_gate_forwarded_total "));
+        line.unwrap_or_else(|| panic!("no such metric in {text}")).parse().expect("a count")
+    }
+
+    pub(crate) async fn is_ready(&self) -> bool {
+        for listener in [self.admin, self.address] {
+            if tokio::net::TcpStream::connect(listener).await.is_err() {
+                return false;
+            }
+        }
+        self.admin("GET", "/readyz", "").await.status == 200
+    }
+
+    /// Whether the process runs, and has panicked nowhere.
+    pub(crate) fn is_well(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None)) && !self.log().contains("panicked")
+    }
+
+    /// Resident memory in KB.
+    pub(crate) fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("running");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line for memory");
+        line.trim().trim_end_matches(" kB").parse().expect("a number")
+    }
+
+    /// Sends a signal by name, such as `TERM`.
+    pub(crate) fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -{name} {pid}");
+    }
+
+    /// How the process ended.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        until("the gate's end", READY, || {
+            let ended = child.try_wait().expect("our own child");
+            async move { ended }
+        })
+        .await
+    }
+
+    /// Kills the process and starts another in its place.
+    pub(crate) async fn restart(&mut self) {
+        self.stop();
+        self.child = spawn(&self.folder, self.address, self.admin);
+        self.wait_until_ready().await;
+    }
+
+    async fn wait_until_ready(&mut self) {
+        let deadline = tokio::time::Instant::now() + READY;
+        while !self.is_ready().await {
+            assert!(matches!(self.child.try_wait(), Ok(None)), "the gate ended: {}", self.log());
+            assert!(tokio::time::Instant::now() < deadline, "not ready: {}", self.log());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    fn stop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for TestGate {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// The room `main` of tests: quick ticks, no pacing, everybody's turn at once.
+pub(crate) fn room(upstream: &str, more: &str) -> String {
+    let (gate, room) = more.split_once("[[room]]").unwrap_or(("", more));
+    let poll = if room.contains("poll") { "" } else { "poll = { min = \"0s\" }\n" };
+    format!("{gate}\n[[room]]\nupstreams = [\"{upstream}\"]\ntick = \"50ms\"\n{poll}{room}\n")
+}
+
+fn spawn(folder: &TempDir, address: SocketAddr, admin: SocketAddr) -> Child {
+    let log = std::fs::File::options().create(true).append(true).open(folder.path().join("log"));
+    usher()
+        .args(["gate", "--config", "usher.toml"])
+        .current_dir(folder.path())
+        .env("USHER__GATE__LISTEN", address.to_string())
+        .env("USHER__GATE__THREADS", "2")
+        .env("USHER__ADMIN__LISTEN", admin.to_string())
+        .stdout(Stdio::null())
+        .stderr(log.expect("the scratch folder is ours"))
+        .spawn()
+        .expect("the binary runs")
+}

@@ -1,0 +1,121 @@
+//! Bytes sent as they are, over a socket that is never half-closed.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+
+use super::http1::Answer;
+
+/// The longest any single answer may take.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
+/// After an answer, this much silence means that no other follows.
+const SILENCE: Duration = Duration::from_millis(60);
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Heard {
+    pub(crate) answers: Vec<Answer>,
+    /// The gate closed the connection.
+    pub(crate) closed: bool,
+}
+
+impl Heard {
+    /// Statuses of the final answers, in order.
+    pub(crate) fn statuses(&self) -> Vec<u16> {
+        self.answers.iter().map(|answer| answer.status).filter(|&status| status != 100).collect()
+    }
+
+    /// How often the gate asked for the body.
+    pub(crate) fn continues(&self) -> usize {
+        self.answers.iter().filter(|answer| answer.status == 100).count()
+    }
+}
+
+/// A connection that sends what it is told.
+pub(crate) struct Raw {
+    stream: TcpStream,
+    unread: Vec<u8>,
+    closed: bool,
+}
+
+impl Raw {
+    pub(crate) async fn connect(to: SocketAddr) -> Self {
+        let stream = TcpStream::connect(to).await.expect("the listener accepts");
+        stream.set_nodelay(true).expect("a socket");
+        Self { stream, unread: Vec::new(), closed: false }
+    }
+
+    /// A peer that closed already is no error: its answer is still to be read.
+    pub(crate) async fn send(&mut self, bytes: &[u8]) {
+        let _ = self.stream.write_all(bytes).await;
+    }
+
+    /// The next answer; `None` when the connection closes or `within` passes first.
+    pub(crate) async fn answer_within(&mut self, within: Duration, to_head: bool) -> Option<Answer> {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some((answer, taken)) = Answer::take(&self.unread, self.closed, to_head) {
+                self.unread.drain(..taken);
+                return Some(answer);
+            }
+            if self.closed || !self.more(deadline).await {
+                return None;
+            }
+        }
+    }
+
+    /// The next answer.
+    ///
+    /// # Panics
+    /// When none comes.
+    pub(crate) async fn answer(&mut self) -> Answer {
+        let answer = self.answer_within(DEADLINE, false).await;
+        answer.unwrap_or_else(|| panic!("no answer; closed: {}, unread: {:?}", self.closed, self.unread))
+    }
+
+    /// Everything until the connection closes, or until silence follows an answer.
+    pub(crate) async fn listen(&mut self) -> Heard {
+        let mut answers = Vec::new();
+        let mut within = DEADLINE;
+        while let Some(answer) = self.answer_within(within, false).await {
+            within = if answer.status == 100 { DEADLINE } else { SILENCE };
+            answers.push(answer);
+        }
+        Heard { answers, closed: self.closed }
+    }
+
+    /// The next bytes, whatever they are; fewer when the connection closes.
+    pub(crate) async fn read_exactly(&mut self, count: usize) -> Vec<u8> {
+        let deadline = Instant::now() + DEADLINE;
+        while self.unread.len() < count && !self.closed && self.more(deadline).await {}
+        self.unread.drain(..count.min(self.unread.len())).collect()
+    }
+
+    /// Waits for the other side to close; `false` when it does not.
+    pub(crate) async fn closes(&mut self, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        while !self.closed && self.more(deadline).await {}
+        self.closed
+    }
+
+    /// Reads on; `false` at the deadline.
+    async fn more(&mut self, deadline: Instant) -> bool {
+        let mut buffer = [0; 16_384];
+        match timeout_at(deadline, self.stream.read(&mut buffer)).await {
+            Ok(Ok(0) | Err(_)) => self.closed = true,
+            Ok(Ok(read)) => self.unread.extend_from_slice(&buffer[..read]),
+            Err(_) => return false,
+        }
+        true
+    }
+}
+
+/// Sends bytes on a connection of their own and listens.
+pub(crate) async fn exchange(to: SocketAddr, bytes: &[u8]) -> Heard {
+    let mut raw = Raw::connect(to).await;
+    raw.send(bytes).await;
+    raw.listen().await
+}

@@ -1,0 +1,8 @@
+//! Malformed and hostile bytes, one by one, and what must hold after each.
+
+mod framing;
+mod headers;
+mod target;
+mod tokens;
+mod upgrade;
+mod world;

@@ -1,0 +1,103 @@
+// The booking API as the page uses it: who is signed in, calls, refusals.
+
+const SESSION = "usher-booking-session";
+const GUEST = "usher-booking-guest";
+const GUEST_MONEY = 1_000_000;
+
+/** A refusal: `code` for us, `message` for people, already in their language. */
+export class Refused extends Error {
+  constructor(status, body) {
+    super(body.title ?? String(status));
+    this.status = status;
+    this.code = body.code ?? "";
+    this.body = body;
+  }
+}
+
+let clockAhead = 0;
+
+/** The server's time, as far as the last answer told it. */
+export const serverNow = () => Date.now() + clockAhead;
+
+/** The stored session, if it still runs. */
+export function session() {
+  const stored = JSON.parse(localStorage.getItem(SESSION) ?? "null");
+  return stored && stored.expires_at > serverNow() ? stored : null;
+}
+
+/** Calls the API; a refusal is thrown as `Refused`, no connection as `TypeError`. */
+export async function call(method, path, body, headers = {}) {
+  const signedIn = session();
+  const response = await fetch(path, {
+    method,
+    headers: {
+      ...(body === undefined ? {} : { "content-type": "application/json" }),
+      ...(signedIn ? { authorization: `Bearer ${signedIn.access_token}` } : {}),
+      "accept-language": document.documentElement.lang,
+      accept: "application/json",
+      ...headers,
+    },
+    body: body === undefined ? undefined : JSON.stringify(body),
+  });
+  const date = Date.parse(response.headers.get("date") ?? "");
+  // The header has whole seconds: on average half of one has passed.
+  if (date) clockAhead = date + 500 - Date.now();
+  const text = await response.text();
+  const json = text && response.headers.get("content-type")?.includes("json") ? JSON.parse(text) : {};
+  if (!response.ok) {
+    if (response.status === 401 && signedIn) localStorage.removeItem(SESSION);
+    throw new Refused(response.status, json);
+  }
+  return { json, etag: response.headers.get("etag") };
+}
+
+export const get = async (path) => (await call("GET", path)).json;
+export const post = async (path, body = {}, headers = {}) => (await call("POST", path, body, headers)).json;
+
+/** A POST that may be sent again after a lost answer: same key, one effect. */
+export async function postOnce(path, body) {
+  const key = { "idempotency-key": crypto.randomUUID?.() ?? String(Math.random()).slice(2) + Date.now() };
+  for (let tries = 0; ; tries++) {
+    try {
+      return await post(path, body, key);
+    } catch (error) {
+      const lost = error instanceof TypeError || error.status === 503 || error.code === "still_running";
+      if (!lost || tries === 4) throw error;
+      await new Promise((done) => setTimeout(done, 500 * 2 ** tries));
+    }
+  }
+}
+
+export async function signIn(email, password) {
+  const made = await post("/api/sessions", { email, password });
+  localStorage.setItem(SESSION, JSON.stringify(made));
+}
+
+export async function signUp(email, password, name) {
+  await postOnce("/api/accounts", { email, password, name });
+  await signIn(email, password);
+}
+
+export async function signOut() {
+  await call("DELETE", "/api/sessions/current").catch(() => {});
+  localStorage.removeItem(SESSION);
+}
+
+/** Signs in with this browser's throw-away account, made if it is not there. */
+export async function beGuest(name) {
+  const kept = JSON.parse(localStorage.getItem(GUEST) ?? "null");
+  if (kept) {
+    try {
+      return await signIn(kept.email, kept.password);
+    } catch (error) {
+      if (error.status !== 401) throw error;
+    }
+  }
+  const secret = () => [...crypto.getRandomValues(new Uint8Array(12))].map((b) => b.toString(16).padStart(2, "0")).join("");
+  const guest = { email: `guest-${secret()}@guest.invalid`, password: secret() };
+  await signUp(guest.email, guest.password, name);
+  localStorage.setItem(GUEST, JSON.stringify(guest));
+  await topUp();
+}
+
+export const topUp = (amount = GUEST_MONEY) => postOnce("/api/wallet/charges", { amount });
