@@ -13,6 +13,7 @@
 mod arrivals;
 mod driver;
 mod heartbeat;
+mod recovery;
 mod storetime;
 mod view;
 
@@ -37,8 +38,9 @@ use crate::domain::rank::Rank;
 use crate::domain::time::{Timestamp, millis};
 use crate::store::{Overrides, Store, StoreError};
 
-use arrivals::Arrivals;
+use arrivals::{Arrivals, Wish};
 use heartbeat::{Heard, Heartbeats};
+use recovery::Memory;
 use storetime::StoreTime;
 pub use view::View;
 
@@ -91,6 +93,7 @@ pub struct Room {
     view: ArcSwap<View>,
     heartbeats: Heartbeats,
     arrivals: Arrivals,
+    memory: Memory,
     ready: AtomicBool,
     /// How long those admitted through this gate had waited, in ms.
     waits: Mutex<Histogram<u64>>,
@@ -113,6 +116,7 @@ impl Room {
             clock,
             heartbeats: Heartbeats::default(),
             arrivals: Arrivals::default(),
+            memory: Memory::default(),
             ready: AtomicBool::new(false),
             waits: Mutex::new(Histogram::new_with_max(LONGEST_WAIT_MS, 2).expect("fixed bounds")),
             revoked: DashMap::new(),
@@ -155,9 +159,11 @@ impl Room {
         self.view.load()
     }
 
-    /// Whether the store has been reached and can be reached now.
+    /// Whether the store has been reached and can be reached now. A line that
+    /// comes back needs its visitors to be sent here.
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Relaxed) && !self.view.load().degraded
+        let view = self.view.load();
+        self.ready.load(Ordering::Relaxed) && (!view.degraded || view.rebuilding)
     }
 
     /// The store's time, as far as this gate can tell; goes on without it.
@@ -231,6 +237,9 @@ impl Room {
     }
 
     fn waiting(&self, view: &View, place: Presented, now: Timestamp, pace: &Pace, chance: f64) -> Waiting {
+        if view.standing.is_some() {
+            self.memory.saw(place.number);
+        }
         let position = match (view.standing.is_some(), place.position) {
             (true, 0) => view.rank.ahead(place.number) + 1,
             (true, shown) => shown.min(view.rank.ahead(place.number) + 1),
@@ -280,7 +289,16 @@ impl Room {
     /// [`StoreError::Away`]: a newcomer, who has no place yet, is remembered
     /// and enqueued when the store is back.
     pub async fn join(&self, visitor: VisitorId, intent: Intent, newcomer: bool) -> Result<Turn, StoreError> {
-        self.arrivals.send(visitor, Some(intent), newcomer).await
+        self.arrivals.send(visitor, Wish::Join(intent, newcomer)).await
+    }
+
+    /// A visitor who shows its place while the line comes back. One that cannot
+    /// have it again is remembered and joins when the line stands.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn come_back(&self, visitor: VisitorId, place: &Presented) -> Result<Turn, StoreError> {
+        self.arrivals.send(visitor, Wish::ComeBack(place.number, place.joined_at)).await
     }
 
     /// A visitor who shows up; called ones claim their pass by this.
@@ -288,7 +306,7 @@ impl Room {
     /// # Errors
     /// [`StoreError`]
     pub async fn look(&self, visitor: VisitorId) -> Result<Turn, StoreError> {
-        self.arrivals.send(visitor, None, false).await
+        self.arrivals.send(visitor, Wish::Look).await
     }
 
     /// Ends a place or pass; a pass is dead on this gate at once, on the
@@ -308,6 +326,9 @@ impl Room {
         }
         let name = self.config.load().name.clone();
         let ended = self.store.end(&name, visitor, reason).await;
+        if let Some(pass) = pass {
+            self.memory.is_out(pass.number);
+        }
         match (&ended, pass) {
             (Ok(Some(number)), _) => self.heartbeats.leave(*number),
             (Err(_), Some(pass)) if reason != Reason::Completed => {
@@ -330,7 +351,11 @@ impl Room {
     /// [`StoreError`]
     pub async fn extend(&self, visitor: VisitorId, by: Duration) -> Result<Option<Pass>, StoreError> {
         let name = self.config.load().name.clone();
-        self.store.extend(&name, visitor, by).await
+        let extended = self.store.extend(&name, visitor, by).await?;
+        if let Some(pass) = extended {
+            self.memory.is_inside(visitor, pass);
+        }
+        Ok(extended)
     }
 
     /// Who holds a number.
@@ -369,7 +394,8 @@ impl Room {
     pub async fn clear(&self) -> Result<(), StoreError> {
         let name = self.config.load().name.clone();
         let epoch = Epoch(self.now().as_millis());
-        self.store.clear(&name, epoch).await?;
+        self.store.clear(&name, epoch, self.view.load().epoch).await?;
+        self.memory.clear();
         let rank = Arc::new(Rank::new());
         self.heartbeats.clear();
         self.view.rcu(|view| View { epoch, rank: Arc::clone(&rank), ..View::clone(view) });

@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
-use crate::domain::line::{LogEntry, Settings, Standing};
+use crate::domain::line::{Known, LogEntry, PutBack, Settings, Standing};
 use crate::domain::pass::Pass;
 use crate::domain::place::{Intent, Reason, Turn};
 use crate::domain::time::Timestamp;
@@ -110,7 +110,30 @@ pub trait Store: Send + Sync + 'static {
     /// Makes the room if it is not there, with `epoch`, and tells it its settings.
     async fn open(&self, room: &RoomName, epoch: Epoch, settings: &Settings) -> Result<Report, StoreError>;
 
+    /// The same by a gate that knows how far the line had come: a room that is
+    /// not there gets that epoch, and one that is behind comes back for `window`
+    /// ([`crate::domain::line::Line::recall`]).
+    async fn reopen(
+        &self,
+        room: &RoomName,
+        known: &Known,
+        window: Duration,
+        settings: &Settings,
+    ) -> Result<Report, StoreError>;
+
+    /// Visitors who show the number they had, and when it was taken; one answer
+    /// each ([`crate::domain::line::Line::come_back`]).
+    async fn come_back(
+        &self,
+        room: &RoomName,
+        places: &[(VisitorId, PlaceNumber, Timestamp)],
+    ) -> Result<Vec<Turn>, StoreError>;
+
+    /// What a gate remembers, while the line comes back.
+    async fn put_back(&self, room: &RoomName, back: &PutBack) -> Result<(), StoreError>;
+
     /// Visitors who want in, in the order of their arrival; one answer each.
+    /// While the line comes back the unknown get no place and stay unknown.
     async fn join(&self, room: &RoomName, arrivals: &[(VisitorId, Intent)]) -> Result<Vec<Turn>, StoreError>;
 
     /// Visitors who show up without wanting a new place; one answer each.
@@ -162,6 +185,7 @@ pub trait Store: Send + Sync + 'static {
     /// Replaces what operators changed.
     async fn set_overrides(&self, room: &RoomName, overrides: &Overrides) -> Result<(), StoreError>;
 
-    /// Ends the line and begins a new one with `epoch`; overrides stay.
-    async fn clear(&self, room: &RoomName, epoch: Epoch) -> Result<(), StoreError>;
+    /// Ends the line and begins a new one with `epoch`; overrides stay. `known`:
+    /// the line that the caller knew.
+    async fn clear(&self, room: &RoomName, epoch: Epoch, known: Epoch) -> Result<(), StoreError>;
 }

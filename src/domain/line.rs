@@ -4,6 +4,7 @@
 //! compared with it. Each operation takes the store's `now`, applies whole or
 //! not at all, and ends with the invariants of [`Line::check`].
 
+mod recovery;
 mod turnover;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -14,6 +15,8 @@ use super::id::{Epoch, PlaceNumber, VisitorId};
 use super::pass::Pass;
 use super::place::{Intent, Reason, Turn};
 use super::time::Timestamp;
+use recovery::Recovery;
+pub use recovery::{FORMER, Known, PutBack};
 
 /// Why a number is out is remembered this long.
 pub const REMEMBERED: Duration = Duration::from_secs(3_600);
@@ -128,6 +131,12 @@ pub struct Standing {
     pub admitted: u64,
     /// Evictions rest until then.
     pub holiday_until: Timestamp,
+    /// The line comes back from a loss until then; 0 = it does not.
+    pub recovering_until: Timestamp,
+    /// How often it has.
+    pub recoveries: u64,
+    /// Lines of this room that were cleared, the last one first.
+    pub former: Vec<Epoch>,
     /// Counts since the line began.
     pub totals: Totals,
 }
@@ -161,6 +170,8 @@ pub struct Line {
     revoked: BTreeMap<(PlaceNumber, Timestamp), Timestamp>,
     log_seq: u64,
     log: VecDeque<(u64, LogEntry)>,
+    recovery: Recovery,
+    former: Vec<Epoch>,
     totals: Totals,
 }
 
@@ -190,8 +201,21 @@ impl Line {
             revoked: BTreeMap::new(),
             log_seq: 0,
             log: VecDeque::new(),
+            recovery: Recovery::default(),
+            former: Vec::new(),
             totals: Totals::default(),
         }
+    }
+
+    /// Ends the line and begins a new one, with the same settings. `known`: the
+    /// line that the caller knew, which may be another.
+    pub fn clear(&mut self, epoch: Epoch, known: Epoch) {
+        let mut former = vec![self.epoch];
+        former.extend([known].into_iter().chain(self.former.iter().copied()));
+        let mut seen = BTreeSet::from([epoch]);
+        former.retain(|&epoch| seen.insert(epoch));
+        former.truncate(FORMER);
+        *self = Self { former, ..Self::new(epoch, self.settings.clone()) };
     }
 
     /// The line's settings.
@@ -338,6 +362,9 @@ impl Line {
             active: self.passes.len() as u64,
             admitted: 0,
             holiday_until: self.holiday_until,
+            recovering_until: self.recovery.until,
+            recoveries: self.recovery.count,
+            former: self.former.clone(),
             totals: self.totals,
         }
     }
@@ -412,6 +439,9 @@ impl Line {
 
     /// Gives a visitor without a live place a new one.
     fn enter(&mut self, visitor: VisitorId, now: Timestamp) -> Turn {
+        if self.recovery.is_on(now) {
+            return Turn::Unknown;
+        }
         if self.settings.closed || self.settings.draining {
             return Turn::Closed;
         }
@@ -432,11 +462,15 @@ impl Line {
             self.append(LogEntry { out: vec![number], revoked: Vec::new() });
             return Turn::Admitted(pass);
         }
-        self.places.insert(visitor, Place::Waiting { number, joined_at: now });
+        self.wait(visitor, number, now, now);
+        Turn::Waiting { number, joined_at: now }
+    }
+
+    fn wait(&mut self, visitor: VisitorId, number: PlaceNumber, joined_at: Timestamp, now: Timestamp) {
+        self.places.insert(visitor, Place::Waiting { number, joined_at });
         self.waiting.insert(number, visitor);
         self.seen.insert(number, now);
         self.by_seen.insert((now, number));
-        Turn::Waiting { number, joined_at: now }
     }
 
     fn put_inside(&mut self, visitor: VisitorId, pass: Pass) {

@@ -115,6 +115,13 @@ impl Rank {
         }
     }
 
+    /// A bit for each number from [`Rank::base`] on, set when it is out; the
+    /// highest bit of a byte first.
+    #[must_use]
+    pub fn bits(&self) -> Vec<u8> {
+        self.words.iter().flat_map(|word| word.to_le_bytes()).map(u8::reverse_bits).collect()
+    }
+
     /// Lowest number this structure still tells apart.
     #[must_use]
     pub fn base(&self) -> PlaceNumber {

@@ -72,12 +72,18 @@ impl Gate {
         {
             return Arrived::TooEarly(left);
         }
+        let alive = visitor.place.filter(|p| site.room.was_alive(p.seen_at));
+        if let Some(sealed) = alive.filter(|p| site.room.tells_of(&p.place)) {
+            return Arrived::Waiting(self.as_last_shown(site, &sealed));
+        }
         let newcomer = visitor.place.is_none_or(|p| p.place.epoch != site.room.view().epoch);
-        let turn = match how {
-            How::Pass => site.room.look(id).await,
+        let lost = alive.filter(|_| !newcomer && site.room.is_coming_back());
+        let turn = match (how, lost) {
+            (How::Pass, _) => site.room.look(id).await,
+            (_, Some(sealed)) => site.room.come_back(id, &sealed.place).await,
             _ if newcomer && !self.joins.allows(address) => return Arrived::TooMany,
-            How::Poll => site.room.join(id, Intent::Join, newcomer).await,
-            How::Join => site.room.join(id, Intent::Rejoin, newcomer).await,
+            (How::Poll, _) => site.room.join(id, Intent::Join, newcomer).await,
+            (How::Join, _) => site.room.join(id, Intent::Rejoin, newcomer).await,
         };
         let turn = match turn {
             // A full store refuses joins before it looks: a turn must still be claimed.
@@ -110,6 +116,8 @@ impl Gate {
             How::Join | How::Pass => site.room.show(place, now, self.chance()),
         };
         match poll {
+            // The place is in the store no more: it is shown there.
+            Poll::Waiting(_) if site.room.is_coming_back() => None,
             Poll::Waiting(waiting) => Some(Arrived::Waiting(waiting)),
             Poll::TooEarly(left) => Some(Arrived::TooEarly(left)),
             Poll::Out => None,
@@ -165,15 +173,18 @@ impl Gate {
             Ok(Turn::Unknown) => Arrived::Nobody,
             Err(StoreError::Full) => Arrived::Full,
             Err(StoreError::Away(_) | StoreError::NoRoom) => match visitor.place {
-                Some(sealed) if sealed.place.position > 0 => Arrived::Waiting(Waiting {
-                    place: sealed.place,
-                    position: sealed.place.position,
-                    wait: None,
-                    poll_after: site.room.soon(self.chance()),
-                }),
+                Some(sealed) if sealed.place.position > 0 => {
+                    Arrived::Waiting(self.as_last_shown(site, &sealed))
+                }
                 _ => Arrived::Away,
             },
         }
+    }
+
+    /// A place as its holder was last told, while nobody knows better.
+    fn as_last_shown(&self, site: &Site, sealed: &SealedPlace) -> Waiting {
+        let poll_after = site.room.soon(self.chance());
+        Waiting { place: sealed.place, position: sealed.place.position, wait: None, poll_after }
     }
 
     /// Keeps what was found for a visitor that carries no token.

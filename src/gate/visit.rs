@@ -101,8 +101,12 @@ impl Gate {
         page: bool,
         now: Timestamp,
     ) -> Facts {
+        let live = visitor.pass.filter(|p| site.room.admits(p.epoch, &p.pass, now));
+        if let Some(sealed) = live {
+            site.room.shown(sealed.visitor, &sealed.pass);
+        }
         Facts {
-            has_pass: visitor.pass.is_some_and(|p| site.room.admits(p.epoch, &p.pass, now)),
+            has_pass: live.is_some(),
             open_to_all: site.is_open_to_all(),
             bypass: site.bypasses(parts, address),
             shut: site.room.config().on_store_down == OnStoreDown::Closed && site.room.view().degraded,

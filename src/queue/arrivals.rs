@@ -11,8 +11,9 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use super::Room;
-use crate::domain::id::VisitorId;
+use crate::domain::id::{PlaceNumber, VisitorId};
 use crate::domain::place::{Intent, Turn};
+use crate::domain::time::Timestamp;
 use crate::store::StoreError;
 
 /// Visitors in one call, at most.
@@ -24,12 +25,19 @@ const REMEMBERED: usize = 1_000_000;
 
 type Answer = Result<Turn, StoreError>;
 
+/// What a visitor wants of the store.
+#[derive(Clone, Copy)]
+pub(super) enum Wish {
+    Look,
+    /// In; a newcomer brought no place: an outage must not cost it its turn to join.
+    Join(Intent, bool),
+    /// Its place again, taken then, while the line comes back.
+    ComeBack(PlaceNumber, Timestamp),
+}
+
 struct Arrival {
     visitor: VisitorId,
-    /// `None` = only looks.
-    intent: Option<Intent>,
-    /// It brought no place: an outage must not cost it its turn to join.
-    newcomer: bool,
+    wish: Wish,
     answer: oneshot::Sender<Answer>,
     _under_way: UnderWay,
 }
@@ -85,14 +93,14 @@ impl Missed {
 
 impl Arrivals {
     /// Sends a visitor and waits for the answer.
-    pub(super) async fn send(&self, visitor: VisitorId, intent: Option<Intent>, newcomer: bool) -> Answer {
+    pub(super) async fn send(&self, visitor: VisitorId, wish: Wish) -> Answer {
         let before = self.under_way.fetch_add(1, Ordering::Relaxed);
         let under_way = UnderWay(Arc::clone(&self.under_way));
         if before >= IN_FLIGHT {
             return Err(StoreError::Away("too many are on their way".into()));
         }
         let (answer, answered) = oneshot::channel();
-        let arrival = Arrival { visitor, intent, newcomer, answer, _under_way: under_way };
+        let arrival = Arrival { visitor, wish, answer, _under_way: under_way };
         self.queue.lock().push_back(arrival);
         self.some.notify_one();
         answered.await.unwrap_or_else(|_| Err(StoreError::Away("the gate is stopping".into())))
@@ -116,11 +124,18 @@ impl Arrivals {
 pub(super) async fn run(room: &Room) {
     loop {
         let group = room.arrivals.group().await;
-        if room.view().degraded {
-            refuse(room, group, &StoreError::Away("no answer yet".into()));
+        let view = room.view();
+        let (degraded, rebuilding) = (view.degraded, view.rebuilding);
+        drop(view);
+        if !degraded {
+            serve(room, group).await;
             continue;
         }
-        serve(room, group).await;
+        // While the line comes back only those who had a place are served.
+        let (served, refused): (Vec<_>, Vec<_>) =
+            group.into_iter().partition(|a| rebuilding && !matches!(a.wish, Wish::Join(..)));
+        refuse(room, refused, &StoreError::Away("no answer yet".into()));
+        serve(room, served).await;
     }
 }
 
@@ -138,15 +153,28 @@ pub(super) async fn catch_up(room: &Room) -> Result<(), StoreError> {
     }
 }
 
-/// Answers a group by two calls at most: those who look, then those who join,
-/// after those who came during an outage, for they were here first.
+/// Answers a group by three calls at most: those who look, those who had a place,
+/// then those who join, after those who came during an outage, for they were here
+/// first.
 async fn serve(room: &Room, group: Vec<Arrival>) {
-    let (looking, joining): (Vec<_>, Vec<_>) = group.into_iter().partition(|a| a.intent.is_none());
     let name = room.config().name.clone();
-    if !looking.is_empty() {
-        let visitors: Vec<_> = looking.iter().map(|a| a.visitor).collect();
+    let (looking, group): (Vec<_>, Vec<_>) =
+        group.into_iter().partition(|arrival| matches!(arrival.wish, Wish::Look));
+    let visitors: Vec<_> = looking.iter().map(|a| a.visitor).collect();
+    if !visitors.is_empty() {
         let turns = room.store.look(&name, &visitors).await;
         answer(room, looking, turns);
+    }
+    let (returning, joining): (Vec<_>, Vec<_>) =
+        group.into_iter().partition(|arrival| matches!(arrival.wish, Wish::ComeBack(..)));
+    let place = |arrival: &Arrival| match arrival.wish {
+        Wish::ComeBack(number, joined_at) => Some((arrival.visitor, number, joined_at)),
+        _ => None,
+    };
+    let places: Vec<_> = returning.iter().filter_map(place).collect();
+    if !places.is_empty() {
+        let turns = room.store.come_back(&name, &places).await;
+        answer(room, returning, turns);
     }
     if joining.is_empty() {
         return;
@@ -154,28 +182,50 @@ async fn serve(room: &Room, group: Vec<Arrival>) {
     if let Err(why) = catch_up(room).await {
         return refuse(room, joining, &why);
     }
-    let wishes: Vec<_> = joining.iter().filter_map(|a| Some((a.visitor, a.intent?))).collect();
+    let wishes: Vec<_> =
+        joining.iter().filter_map(|a| a.wish.intent().map(|intent| (a.visitor, intent))).collect();
     let turns = room.store.join(&name, &wishes).await;
     answer(room, joining, turns);
 }
 
-fn answer(room: &Room, group: Vec<Arrival>, turns: Result<Vec<Turn>, StoreError>) {
-    match turns {
-        Ok(turns) => {
-            for (arrival, turn) in group.into_iter().zip(turns) {
-                // The visitor may have gone away meanwhile; its place stands.
-                let _ = arrival.answer.send(Ok(turn));
-            }
+impl Wish {
+    /// How to join after an outage; `None` = not.
+    fn intent(self) -> Option<Intent> {
+        match self {
+            Self::Look => None,
+            Self::Join(intent, _) => Some(intent),
+            Self::ComeBack(..) => Some(Intent::Join),
         }
-        Err(why) => refuse(room, group, &why),
+    }
+}
+
+fn answer(room: &Room, group: Vec<Arrival>, turns: Result<Vec<Turn>, StoreError>) {
+    let turns = match turns {
+        Ok(turns) => turns,
+        Err(why) => return refuse(room, group, &why),
+    };
+    for (arrival, turn) in group.into_iter().zip(turns) {
+        if let Turn::Admitted(pass) = turn {
+            room.memory.is_inside(arrival.visitor, pass);
+        }
+        // Nobody who wants in is unknown afterwards, but while the line comes back.
+        if turn == Turn::Unknown && !matches!(arrival.wish, Wish::Look) {
+            if let Some(intent) = arrival.wish.intent() {
+                room.arrivals.missed.lock().remember(arrival.visitor, intent);
+            }
+            let _ = arrival.answer.send(Err(StoreError::Away("the line comes back first".into())));
+            continue;
+        }
+        // The visitor may have gone away meanwhile; its place stands.
+        let _ = arrival.answer.send(Ok(turn));
     }
 }
 
 fn refuse(room: &Room, group: Vec<Arrival>, why: &StoreError) {
     if matches!(why, StoreError::Away(_)) {
         let mut missed = room.arrivals.missed.lock();
-        for arrival in group.iter().filter(|arrival| arrival.newcomer) {
-            if let Some(intent) = arrival.intent {
+        for arrival in &group {
+            if let Wish::Join(intent, true) = arrival.wish {
                 missed.remember(arrival.visitor, intent);
             }
         }

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Room, View, arrivals};
+use super::{Room, View, arrivals, recovery};
 use crate::domain::estimate::Estimate;
-use crate::domain::id::{Epoch, PlaceNumber};
+use crate::domain::id::PlaceNumber;
 use crate::domain::line::Standing;
 use crate::domain::rank::Rank;
 use crate::store::{LogPage, Report, StoreError};
@@ -28,9 +28,13 @@ const SIGNS: usize = 1_000;
 
 /// What the driver carries from step to step.
 #[derive(Default)]
-struct State {
+pub(super) struct State {
     open: bool,
-    log_seq: u64,
+    pub(super) log_seq: u64,
+    /// How often the line that the view shows had come back.
+    pub(super) recoveries: u64,
+    /// The loss after which this gate put back what it remembers.
+    pub(super) told: u64,
     estimate: Estimate,
     sent_at: Duration,
 }
@@ -59,12 +63,20 @@ async fn step(room: &Room, state: &mut State) -> Result<Duration, StoreError> {
     // Before anybody is evicted for silence.
     send_signs(room, state).await?;
     room.store.make_room(&name).await?;
-    let report = match room.store.admit(&name).await {
+    let known = recovery::known(room, state);
+    let mut report = match room.store.admit(&name).await {
         // A full store admits nobody, but room is made and passes are revoked all the same.
-        Err(StoreError::Full) => look_on(room).await?,
+        Err(StoreError::Full) => recovery::reopen(room, known).await?,
         report => report?,
     };
+    if recovery::is_behind(&report.standing, known) {
+        report = recovery::reopen(room, known).await?;
+    }
+    recovery::check_line(room, &report.standing)?;
     room.time.heard(report.standing.now, &*room.clock);
+    if report.standing.now < report.standing.recovering_until {
+        return come_back(room, state, report).await;
+    }
     let rank = follow(room, state, &report).await?;
     publish(room, state, report, rank);
     match arrivals::catch_up(room).await {
@@ -76,10 +88,28 @@ async fn step(room: &Room, state: &mut State) -> Result<Duration, StoreError> {
     Ok(due.clamp(Duration::from_millis(5), FOLLOW))
 }
 
-/// How the line stands, without a tick.
-async fn look_on(room: &Room) -> Result<Report, StoreError> {
-    let config = Arc::clone(&*room.config());
-    room.store.open(&config.name, room.view().epoch, &config.line).await
+/// One round while the store's line comes back: as in an outage, but that places
+/// may be shown.
+async fn come_back(room: &Room, state: &mut State, report: Report) -> Result<Duration, StoreError> {
+    recovery::put_back(room, state, &report.standing).await?;
+    let standing = report.standing;
+    let left = standing.recovering_until.since(standing.now);
+    if standing.epoch != room.view().epoch {
+        room.heartbeats.clear();
+    }
+    room.view.rcu(|view| {
+        let same = view.epoch == standing.epoch;
+        View {
+            epoch: standing.epoch,
+            rank: if same { Arc::clone(&view.rank) } else { Arc::new(Rank::new()) },
+            // What was known before the loss, as long as it is this line's.
+            standing: view.standing.clone().filter(|_| same).or_else(|| Some(standing.clone())),
+            degraded: true,
+            rebuilding: true,
+            ..View::clone(view)
+        }
+    });
+    Ok(left.clamp(Duration::from_millis(5), FOLLOW))
 }
 
 /// Opens the room, and reads all of it when this gate has not seen this line.
@@ -87,14 +117,15 @@ async fn open(room: &Room, state: &mut State) -> Result<(), StoreError> {
     // Before the settings are read: a change after this is sent at the next step.
     set_stale(room, false);
     let config = Arc::clone(&*room.config());
-    let epoch = Epoch(room.clock.now().as_millis());
-    let opened = room.store.open(&config.name, epoch, &config.line).await;
+    let opened = recovery::reopen(room, recovery::known(room, state)).await;
     let report = opened.inspect_err(|_| set_stale(room, true))?;
+    recovery::check_line(room, &report.standing).inspect_err(|_| set_stale(room, true))?;
     room.time.heard(report.standing.now, &*room.clock);
     let same_line = report.standing.epoch == room.view().epoch && state.open;
+    let coming_back = report.standing.now < report.standing.recovering_until;
     let settings = report.overrides.apply(&config.line);
     room.view.rcu(|view| View { settings: settings.clone(), ..View::clone(view) });
-    if !same_line {
+    if !same_line && !coming_back {
         let rank = snapshot(room, state, &report.standing).await?;
         state.estimate = Estimate::default();
         publish(room, state, report, rank);
@@ -131,15 +162,20 @@ async fn snapshot(room: &Room, state: &mut State, standing: &Standing) -> Result
         room.revoke_here(&pass);
     }
     room.heartbeats.clear();
+    if standing.epoch != room.view().epoch {
+        room.memory.clear();
+    }
     state.log_seq = standing.log_seq;
+    (state.recoveries, state.told) = (standing.recoveries, standing.recoveries);
     Ok(Arc::new(rank))
 }
 
 /// Brings the bitmap up to the report's log entry.
 async fn follow(room: &Room, state: &mut State, report: &Report) -> Result<Arc<Rank>, StoreError> {
     let view = room.view().clone();
-    // Another line, or one that went back: a stale replica took over.
-    if report.standing.epoch != view.epoch || report.standing.log_seq < state.log_seq {
+    // Another line, or one that was lost and came back.
+    let same = report.standing.epoch == view.epoch && report.standing.recoveries == state.recoveries;
+    if !same || report.standing.log_seq < state.log_seq {
         return snapshot(room, state, &report.standing).await;
     }
     let mut rank = Arc::clone(&view.rank);
@@ -168,6 +204,9 @@ fn publish(room: &Room, state: &mut State, report: Report, mut rank: Arc<Rank>) 
         Arc::make_mut(&mut rank).forget_front();
         room.heartbeats.forget_below(rank.base());
     }
+    if standing.tick.is_multiple_of(64) {
+        room.memory.forget_ended(standing.now);
+    }
     room.revoked.retain(|_, until| standing.now < *until);
     let recovered = old.degraded && old.standing.is_some();
     if recovered {
@@ -185,6 +224,7 @@ fn publish(room: &Room, state: &mut State, report: Report, mut rank: Arc<Rank>) 
         overrides: report.overrides.clone(),
         speed,
         degraded: false,
+        rebuilding: false,
         stale_settings: view.stale_settings,
         recovering_until,
     });
@@ -198,7 +238,7 @@ fn degrade(room: &Room, state: &mut State, why: &StoreError) {
         tracing::warn!(room = %room.config().name, %why, "store is away: nobody new is admitted, passes go on");
     }
     if !matches!(why, StoreError::Full) {
-        room.view.rcu(|view| View { degraded: true, ..View::clone(view) });
+        room.view.rcu(|view| View { degraded: true, rebuilding: false, ..View::clone(view) });
     }
 }
 

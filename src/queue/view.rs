@@ -28,6 +28,8 @@ pub struct View {
     pub speed: Option<(f64, Duration)>,
     /// The store cannot be reached.
     pub degraded: bool,
+    /// The store lost the line, which comes back: degraded, but places may be shown.
+    pub rebuilding: bool,
     /// The store has not heard of the settings yet.
     pub stale_settings: bool,
     /// Polls spread wider until then: an outage just ended.
@@ -45,6 +47,7 @@ impl View {
             overrides: Overrides::default(),
             speed: None,
             degraded: true,
+            rebuilding: false,
             stale_settings: true,
             recovering_until: Timestamp::default(),
         }

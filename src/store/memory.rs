@@ -13,7 +13,7 @@ use super::beats::Beats;
 use super::{LogPage, Overrides, Report, Store, StoreError};
 use crate::clock::Clock;
 use crate::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
-use crate::domain::line::{Line, Settings, Standing};
+use crate::domain::line::{Known, Line, PutBack, Settings, Standing};
 use crate::domain::pass::Pass;
 use crate::domain::place::{Intent, Reason, Turn};
 use crate::domain::time::Timestamp;
@@ -51,9 +51,14 @@ impl MemoryStore {
     }
 }
 
-#[async_trait]
-impl Store for MemoryStore {
-    async fn open(&self, room: &RoomName, epoch: Epoch, settings: &Settings) -> Result<Report, StoreError> {
+impl MemoryStore {
+    fn opened(
+        &self,
+        room: &RoomName,
+        epoch: Epoch,
+        settings: &Settings,
+        then: impl FnOnce(&mut Line, Timestamp),
+    ) -> Report {
         let mut rooms = self.rooms.lock();
         let room = rooms.entry(room.clone()).or_insert_with(|| Room {
             line: Line::new(epoch, settings.clone()),
@@ -62,8 +67,42 @@ impl Store for MemoryStore {
         });
         room.base = settings.clone();
         room.line.configure(room.overrides.apply(settings));
-        let standing = room.line.standing_at(self.clock.now());
-        Ok(room.report(standing))
+        let now = self.clock.now();
+        then(&mut room.line, now);
+        let standing = room.line.standing_at(now);
+        room.report(standing)
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn open(&self, room: &RoomName, epoch: Epoch, settings: &Settings) -> Result<Report, StoreError> {
+        Ok(self.opened(room, epoch, settings, |_, _| {}))
+    }
+
+    async fn reopen(
+        &self,
+        room: &RoomName,
+        known: &Known,
+        window: Duration,
+        settings: &Settings,
+    ) -> Result<Report, StoreError> {
+        Ok(self.opened(room, known.epoch, settings, |line, now| line.recall(known, window, now)))
+    }
+
+    async fn come_back(
+        &self,
+        room: &RoomName,
+        places: &[(VisitorId, PlaceNumber, Timestamp)],
+    ) -> Result<Vec<Turn>, StoreError> {
+        self.with(room, |room, now| {
+            let mut back = |&(visitor, number, at)| room.line.come_back(visitor, number, at, now);
+            places.iter().map(&mut back).collect()
+        })
+    }
+
+    async fn put_back(&self, room: &RoomName, back: &PutBack) -> Result<(), StoreError> {
+        self.with(room, |room, now| room.line.put_back(back, now))
     }
 
     async fn join(&self, room: &RoomName, arrivals: &[(VisitorId, Intent)]) -> Result<Vec<Turn>, StoreError> {
@@ -141,10 +180,7 @@ impl Store for MemoryStore {
         })
     }
 
-    async fn clear(&self, room: &RoomName, epoch: Epoch) -> Result<(), StoreError> {
-        self.with(room, |room, _| {
-            let settings = room.line.settings().clone();
-            room.line = Line::new(epoch, settings);
-        })
+    async fn clear(&self, room: &RoomName, epoch: Epoch, known: Epoch) -> Result<(), StoreError> {
+        self.with(room, |room, _| room.line.clear(epoch, known))
     }
 }

@@ -18,6 +18,7 @@
 //! | `recent` | list: admissions of the last 60 s |
 //! | `revoked` | number and issue time of passes ended early, by their end |
 //! | `log` | stream with ids `SEQ-0`, capped |
+//! | `out` | while a lost line comes back: a bit for each number that was out |
 
 mod scripts;
 mod wire;
@@ -32,7 +33,7 @@ use super::beats::Beats;
 use super::{LogPage, Overrides, Report, Store, StoreError};
 use crate::clock::{Clock, SystemClock};
 use crate::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
-use crate::domain::line::{CHUNK, Settings};
+use crate::domain::line::{CHUNK, Known, PutBack, Settings};
 use crate::domain::pass::Pass;
 use crate::domain::place::{Intent, Reason, Turn};
 use crate::domain::time::{Timestamp, millis};
@@ -42,7 +43,7 @@ use scripts::Scripts;
 use wire::Arg;
 
 /// The last parts of a room's keys, in the order in which the scripts take them.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 14] = [
     "room",
     "waiting",
     "seen",
@@ -56,6 +57,7 @@ const KEYS: [&str; 13] = [
     "recent",
     "revoked",
     "log",
+    "out",
 ];
 /// Waiting numbers read in one call, at most.
 const RANGE: usize = 20_000;
@@ -129,6 +131,19 @@ impl RedisStore {
         Ok(reply)
     }
 
+    async fn opened(
+        &self,
+        room: &RoomName,
+        epoch: Epoch,
+        known: [Arg<'_>; 4],
+        settings: &Settings,
+    ) -> Result<Report, StoreError> {
+        let epoch = epoch.to_string();
+        let args = [Arg::Text(&epoch)].into_iter().chain(known).chain(wire::settings(settings));
+        let reply = self.act(room, &self.scripts.open, args.collect()).await?;
+        Ok(wire::report(&reply)?)
+    }
+
     fn beat(&self, room: &RoomName) -> Vec<Arg<'static>> {
         self.beats.of(room).map_or(vec![Arg::NoTick, Arg::Number(0)], |beat| {
             vec![Arg::Number(beat.tick), Arg::Number(millis(beat.elapsed))]
@@ -149,11 +164,39 @@ impl From<CallError> for StoreError {
 #[async_trait]
 impl Store for RedisStore {
     async fn open(&self, room: &RoomName, epoch: Epoch, settings: &Settings) -> Result<Report, StoreError> {
-        let epoch = epoch.to_string();
-        let mut args = vec![Arg::Text(&epoch)];
-        args.extend(wire::settings(settings));
-        let reply = self.act(room, &self.scripts.open, args).await?;
-        Ok(wire::report(&reply)?)
+        let known = [(); 4].map(|()| Arg::Text(""));
+        self.opened(room, epoch, known, settings).await
+    }
+
+    async fn reopen(
+        &self,
+        room: &RoomName,
+        known: &Known,
+        window: Duration,
+        settings: &Settings,
+    ) -> Result<Report, StoreError> {
+        let far = [known.next.0, known.log_seq, known.recoveries, millis(window)].map(Arg::Number);
+        self.opened(room, known.epoch, far, settings).await
+    }
+
+    async fn come_back(
+        &self,
+        room: &RoomName,
+        places: &[(VisitorId, PlaceNumber, Timestamp)],
+    ) -> Result<Vec<Turn>, StoreError> {
+        let mut turns = Vec::with_capacity(places.len());
+        for chunk in chunks(places) {
+            let arg = |&(visitor, number, at): &(VisitorId, PlaceNumber, Timestamp)| {
+                [Arg::Visitor(visitor), Arg::Number(number.0), Arg::Number(at.as_millis())]
+            };
+            let reply = self.act(room, &self.scripts.come_back, chunk.iter().flat_map(arg).collect()).await?;
+            turns.extend(wire::turns(&reply)?);
+        }
+        Ok(turns)
+    }
+
+    async fn put_back(&self, room: &RoomName, back: &PutBack) -> Result<(), StoreError> {
+        self.act(room, &self.scripts.put_back, wire::put_back(back)).await.map(drop)
     }
 
     async fn join(&self, room: &RoomName, arrivals: &[(VisitorId, Intent)]) -> Result<Vec<Turn>, StoreError> {
@@ -256,8 +299,10 @@ impl Store for RedisStore {
         self.read(room, &self.scripts.set_overrides, wire::overrides(overrides)).await.map(drop)
     }
 
-    async fn clear(&self, room: &RoomName, epoch: Epoch) -> Result<(), StoreError> {
-        self.read(room, &self.scripts.clear, vec![Arg::Text(&epoch.to_string())]).await.map(drop)
+    async fn clear(&self, room: &RoomName, epoch: Epoch, known: Epoch) -> Result<(), StoreError> {
+        let [epoch, known] = [epoch, known].map(|epoch| epoch.to_string());
+        let args = vec![Arg::Text(&epoch), Arg::Text(&known)];
+        self.read(room, &self.scripts.clear, args).await.map(drop)
     }
 }
 

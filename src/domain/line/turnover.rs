@@ -36,6 +36,9 @@ impl Line {
     /// Admits a batch if a tick is due; says how the line stands either way.
     pub fn admit(&mut self, now: Timestamp) -> Standing {
         let now = self.clock(now);
+        if self.is_coming_back(now) {
+            return self.standing();
+        }
         let Some(counts_from) = admission::due(self.last_tick_at, self.settings.tick, now) else {
             return self.standing();
         };

@@ -56,6 +56,12 @@ local function call_waiting(most)
   return most - left
 end
 
+if is_coming_back(now) then return report(0) end
+if count('recovering_until') > 0 then
+  call('HDEL', ROOM, 'recovering_until', 'out_below')
+  call('UNLINK', OUT)
+  room.recovering_until, room.out_below = nil, nil
+end
 local counts_from = due()
 if not counts_from then return report(0) end
 -- First of all: a tick that fails half-way is over, not repeated.

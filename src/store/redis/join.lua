@@ -26,6 +26,7 @@ local function straight_in(visitor)
 end
 
 local function enter(visitor)
+  if is_coming_back(now) then return { 'U' } end
   if is_set('closed') or is_set('draining') then return { 'C' } end
   if may_overflow() then return straight_in(visitor) end
   local most = limit('max_waiting')

@@ -75,6 +75,6 @@ if now >= count('holiday_until') then
   sweep(SEEN, now - silence, evict)
 end
 sweep(ENDED, now - REMEMBERED, forget)
-forget_joined()
+if not is_coming_back(now) then forget_joined() end
 call('ZREMRANGEBYSCORE', REVOKED, '-inf', now)
 return 1

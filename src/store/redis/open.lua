@@ -1,7 +1,9 @@
--- ARGV: time, epoch, then the settings as fields and values.
+-- ARGV: time, epoch, then how far the line had come as its caller knows (next
+-- number, last log entry, recoveries, ms to come back in; each '' = unknown), then
+-- the settings as fields and values.
 
 local fields = {}
-for i = 3, #ARGV, 2 do
+for i = 7, #ARGV, 2 do
   local field, value = 'base:' .. ARGV[i], ARGV[i + 1]
   fields[#fields + 1], fields[#fields + 2] = field, value
   room[field] = value
@@ -13,4 +15,24 @@ if not room.epoch then
 end
 call('HSET', ROOM, unpack(fields))
 now = clock()
+
+local function recall(epoch, next, log_seq, recoveries, window)
+  local unborn = count('next') == 1 and count('log_seq') == 0 and not room.former
+  if epoch ~= room.epoch and not unborn then return end
+  local behind = next > count('next') or log_seq > count('log_seq')
+  if epoch == room.epoch and not behind then return end
+  put('epoch', epoch)
+  if next > count('next') then put('next', text(next)) end
+  if log_seq > count('log_seq') then
+    -- What is between is gone.
+    call('UNLINK', LOG)
+    put('log_seq', text(log_seq))
+  end
+  put('recoveries', math.max(count('recoveries'), recoveries) + 1)
+  put('recovering_until', now + window)
+end
+
+if ARGV[3] ~= '' then
+  recall(ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]))
+end
 return report(0)

@@ -1,9 +1,9 @@
 -- What every operation shares: the room's keys, its hash, its time.
 -- Rust puts before it: the flags, and the model's constants
--- CHUNK, SWEEP, LOG_KEPT, REMEMBERED (ms).
+-- CHUNK, SWEEP, LOG_KEPT, FORMER, REMEMBERED (ms).
 -- ARGV[1] is the time to use, or '' for Redis's own.
 
-local ROOM, WAITING, SEEN, JOINED, RETURNING, CALLED, PASSES, PLACES, HOLDERS, ENDED, RECENT, REVOKED, LOG =
+local ROOM, WAITING, SEEN, JOINED, RETURNING, CALLED, PASSES, PLACES, HOLDERS, ENDED, RECENT, REVOKED, LOG, OUT =
   unpack(KEYS)
 local call = redis.call
 
@@ -56,3 +56,6 @@ local function clock(beat_tick, beat_ms)
   if now > last then put('now', now) end
   return now
 end
+
+-- Whether the line comes back from a loss; see Line::recall.
+local function is_coming_back(now) return now < count('recovering_until') end

@@ -1,11 +1,12 @@
--- The line as gates see it, and what operators changed: two flat lists.
+-- The line as gates see it, what operators changed, and the epochs of lines before
+-- it: two flat lists and a text.
 
 local function report(admitted)
   local due_at = room.last_tick_at and count('last_tick_at') + limit('tick_ms') or now
   local standing = {
     room.epoch, now, count('tick'), due_at, count('next'), count('log_seq'),
     call('ZCARD', WAITING), call('ZCARD', RETURNING), call('ZCARD', CALLED), call('ZCARD', PASSES),
-    admitted, count('holiday_until'),
+    admitted, count('holiday_until'), count('recovering_until'), count('recoveries'),
     count('joined'), count('admitted'), count('claimed'), count('evicted'), count('expired'), count('left'),
   }
   local changes = {}
@@ -15,5 +16,5 @@ local function report(admitted)
       changes[#changes + 1] = value
     end
   end
-  return { standing, changes }
+  return { standing, changes, room.former or '' }
 end

@@ -4,7 +4,7 @@
 //! its own text. Joining and admitting are refused by a full Redis before their
 //! first write; what frees memory or only looks is not, or it could never drain.
 
-use crate::domain::line::{CHUNK, LOG_KEPT, REMEMBERED, SWEEP};
+use crate::domain::line::{CHUNK, FORMER, LOG_KEPT, REMEMBERED, SWEEP};
 use crate::redis::Script;
 
 /// What a script may do, as Redis reads it in the first line.
@@ -21,6 +21,8 @@ const REPORT: &str = include_str!("report.lua");
 /// All operations.
 pub(super) struct Scripts {
     pub(super) open: Script,
+    pub(super) come_back: Script,
+    pub(super) put_back: Script,
     pub(super) join: Script,
     pub(super) look: Script,
     pub(super) seen: Script,
@@ -38,6 +40,8 @@ impl Scripts {
     pub(super) fn new() -> Self {
         Self {
             open: script(ALLOWED_WHEN_FULL, &[PLACES, REPORT, include_str!("open.lua")]),
+            come_back: script(REFUSED_WHEN_FULL, &[PLACES, ARRIVE, include_str!("come_back.lua")]),
+            put_back: script(ALLOWED_WHEN_FULL, &[PLACES, include_str!("put_back.lua")]),
             join: script(REFUSED_WHEN_FULL, &[PLACES, ARRIVE, SPACE, include_str!("join.lua")]),
             look: script(ALLOWED_WHEN_FULL, &[PLACES, ARRIVE, include_str!("look.lua")]),
             seen: script(ALLOWED_WHEN_FULL, &[PLACES, include_str!("seen.lua")]),
@@ -55,7 +59,7 @@ impl Scripts {
 
 fn script(header: &str, parts: &[&str]) -> Script {
     let constants = format!(
-        "local CHUNK, SWEEP, LOG_KEPT, REMEMBERED = {CHUNK}, {SWEEP}, {LOG_KEPT}, {}",
+        "local CHUNK, SWEEP, LOG_KEPT, FORMER, REMEMBERED = {CHUNK}, {SWEEP}, {LOG_KEPT}, {FORMER}, {}",
         REMEMBERED.as_millis()
     );
     Script::new([&[header, &constants, PRELUDE], parts].concat().join("\n"))

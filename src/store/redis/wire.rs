@@ -12,7 +12,7 @@ use redis::{RedisWrite, ToRedisArgs, Value};
 
 use super::super::{LogPage, Overrides, Report, StoreError};
 use crate::domain::id::{Epoch, PlaceNumber, VisitorId};
-use crate::domain::line::{LogEntry, Settings, Standing, Totals};
+use crate::domain::line::{LogEntry, PutBack, Settings, Standing, Totals};
 use crate::domain::pass::Pass;
 use crate::domain::place::{Reason, Turn};
 use crate::domain::time::{Timestamp, millis};
@@ -34,6 +34,7 @@ const ORDERED: GeneralPurpose = GeneralPurpose::new(
 pub(super) enum Arg<'a> {
     Number(u64),
     Text(&'a str),
+    Bytes(&'a [u8]),
     Visitor(VisitorId),
     /// The tick that a caller without a beat has seen.
     NoTick,
@@ -44,6 +45,7 @@ impl ToRedisArgs for Arg<'_> {
         match *self {
             Self::Number(number) => out.write_arg_fmt(number.min(LARGEST)),
             Self::Text(text) => out.write_arg(text.as_bytes()),
+            Self::Bytes(bytes) => out.write_arg(bytes),
             Self::Visitor(visitor) => out.write_arg(visitor_text(visitor).as_bytes()),
             Self::NoTick => out.write_arg(b"-1"),
         }
@@ -76,6 +78,25 @@ pub(super) fn settings(settings: &Settings) -> Vec<Arg<'static>> {
         ("overflow", flag(settings.overflow)),
     ];
     fields.into_iter().flat_map(|(name, value)| [Arg::Text(name), value]).collect()
+}
+
+/// What a gate remembers of a lost line.
+pub(super) fn put_back(back: &PutBack) -> Vec<Arg<'_>> {
+    match back {
+        PutBack::Out { below, from, bits } => {
+            vec![Arg::Text("out"), Arg::Number(below.0), Arg::Number(from.0), Arg::Bytes(bits)]
+        }
+        PutBack::Drop(numbers) => {
+            [Arg::Text("drop")].into_iter().chain(numbers.iter().map(|n| Arg::Number(n.0))).collect()
+        }
+        PutBack::Passes(passes) => {
+            let pass = |(visitor, pass): &(VisitorId, Pass)| {
+                let times = [pass.issued_at, pass.expires_at].map(|at| Arg::Number(at.as_millis()));
+                [Arg::Visitor(*visitor), Arg::Number(pass.number.0)].into_iter().chain(times)
+            };
+            [Arg::Text("passes")].into_iter().chain(passes.iter().flat_map(pass)).collect()
+        }
+    }
 }
 
 /// The changes as fields; the script puts `set:` before each.
@@ -207,8 +228,10 @@ fn revoked_pass(text: &str) -> Read<Pass> {
 }
 
 pub(super) fn report(reply: &Value) -> Read<Report> {
-    let [standing, changes] = list(reply)? else { return Err(Unexpected) };
-    Ok(Report { standing: read_standing(standing)?, overrides: read_overrides(changes)? })
+    let [standing, changes, former] = list(reply)? else { return Err(Unexpected) };
+    let former = text(former)?.split_ascii_whitespace().map(|epoch| digits(epoch).map(Epoch));
+    let standing = Standing { former: former.collect::<Read<_>>()?, ..read_standing(standing)? };
+    Ok(Report { standing, overrides: read_overrides(changes)? })
 }
 
 fn read_standing(reply: &Value) -> Read<Standing> {
@@ -228,6 +251,9 @@ fn read_standing(reply: &Value) -> Read<Standing> {
         active: next()?,
         admitted: next()?,
         holiday_until: Timestamp::from_millis(next()?),
+        recovering_until: Timestamp::from_millis(next()?),
+        recoveries: next()?,
+        former: Vec::new(),
         totals: Totals {
             joined: next()?,
             admitted: next()?,

@@ -2,6 +2,7 @@
 
 mod limits;
 mod line;
+mod losses;
 mod rooms;
 mod turns;
 
@@ -54,6 +55,13 @@ over_every_store! {
         an_outage_costs_no_place_and_no_turn
         a_clock_set_back_neither_stops_the_line_nor_ticks_twice
         leaving_is_remembered_an_hour
+    }
+    losses {
+        a_line_that_was_lost_comes_back_under_its_old_numbers
+        who_was_out_does_not_come_back
+        passes_that_gates_remember_count_again
+        a_line_that_is_behind_is_brought_up_and_gives_no_number_twice
+        a_line_that_nobody_lost_does_not_come_back
     }
     turns {
         a_repeated_claim_returns_the_same_pass

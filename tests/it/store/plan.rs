@@ -6,12 +6,13 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use usher::clock::{Clock, ManualClock};
 use usher::domain::id::{Epoch, PlaceNumber, VisitorId};
-use usher::domain::line::Settings;
+use usher::domain::line::{Known, PutBack, Settings};
+use usher::domain::pass::Pass;
 use usher::domain::place::{Intent, Reason};
 use usher::domain::time::Timestamp;
 use usher::store::{Overrides, Store};
 
-use super::world::{room, visitor};
+use super::world::{START, room, visitor};
 
 const OPERATIONS: usize = 200;
 const VISITORS: u16 = 24;
@@ -37,6 +38,10 @@ pub(crate) enum Step {
     Waiting(PlaceNumber, usize),
     Revoked,
     Change(Overrides),
+    /// How far a gate knew the line, and the window.
+    Reopen(Known, Duration, Settings),
+    ComeBack(Vec<(VisitorId, PlaceNumber, Timestamp)>),
+    PutBack(PutBack),
     Clear(Epoch),
 }
 
@@ -77,7 +82,12 @@ impl Step {
             Self::Waiting(after, limit) => told(&store.waiting(room, *after, *limit).await),
             Self::Revoked => told(&store.revoked(room).await),
             Self::Change(changes) => told(&store.set_overrides(room, changes).await),
-            Self::Clear(epoch) => told(&store.clear(room, *epoch).await),
+            Self::Reopen(known, window, settings) => {
+                told(&store.reopen(room, known, *window, settings).await)
+            }
+            Self::ComeBack(places) => told(&store.come_back(room, places).await),
+            Self::PutBack(back) => told(&store.put_back(room, back).await),
+            Self::Clear(epoch) => told(&store.clear(room, *epoch, Epoch(3)).await),
         }
     }
 }
@@ -210,10 +220,51 @@ impl Dice {
             188..=190 => Step::Waiting(PlaceNumber(self.upto(NUMBERS)), self.upto(9) as usize),
             191..=192 => Step::Revoked,
             193..=195 => Step::Change(self.changes()),
-            196..=198 => Step::Open(self.settings()),
+            196..=197 => Step::Open(self.settings()),
+            198 => return self.loss(steps),
             _ => Step::Clear(Epoch(self.upto(u64::MAX))),
         };
         steps.push(step);
+    }
+
+    /// A gate finds that the store is behind, and what it knows is put back.
+    fn loss(&mut self, steps: &mut Vec<Step>) {
+        let known = Known {
+            epoch: Epoch(if self.one_in(4) { 4 } else { 3 }),
+            next: PlaceNumber(self.upto(NUMBERS)),
+            log_seq: self.upto(30),
+            recoveries: self.upto(2),
+        };
+        let window = self.ms(0, 20_000);
+        steps.push(Step::Reopen(known, window, self.settings()));
+        for _ in 0..self.random.random_range(4..=14) {
+            let step = match self.upto(9) {
+                0..=3 => Step::ComeBack(self.few(|dice| {
+                    let at = START.as_millis() + dice.upto(90_000);
+                    (dice.visitor(), PlaceNumber(dice.upto(NUMBERS)), Timestamp::from_millis(at))
+                })),
+                4..=7 => Step::PutBack(self.memory()),
+                8 => Step::Join(self.few(|dice| (dice.visitor(), Intent::Join))),
+                _ => Step::Admit,
+            };
+            steps.push(step);
+        }
+    }
+
+    fn memory(&mut self) -> PutBack {
+        match self.upto(3) {
+            0 => PutBack::Drop(self.few(|dice| PlaceNumber(dice.upto(NUMBERS)))),
+            1 => PutBack::Passes(self.few(|dice| {
+                let [issued_at, expires_at] = [0, 30_000]
+                    .map(|least| Timestamp::from_millis(START.as_millis() + least + dice.upto(120_000)));
+                (dice.visitor(), Pass { number: PlaceNumber(1 + dice.upto(NUMBERS)), issued_at, expires_at })
+            })),
+            _ => PutBack::Out {
+                below: PlaceNumber(if self.one_in(3) { self.upto(NUMBERS) } else { 0 }),
+                from: PlaceNumber(self.upto(4) * 8),
+                bits: self.few(|dice| dice.random.random()),
+            },
+        }
     }
 
     /// A while without an outage, in which the silent are evicted.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use usher::clock::{Clock, ManualClock};
 use usher::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
-use usher::domain::line::{LogEntry, Settings};
+use usher::domain::line::{Known, LogEntry, PutBack, Settings};
 use usher::domain::pass::Pass;
 use usher::domain::place::{Intent, Reason, Turn};
 use usher::domain::time::Timestamp;
@@ -43,9 +43,13 @@ enum Bug {
     ClearDoesNothing,
     /// Expired passes keep their slots.
     RoomIsNeverMade,
+    /// Nobody gets an old number again.
+    LostPlacesStayLost,
+    /// What gates remember of those who were out is not kept.
+    WhoWasOutComesBack,
 }
 
-const BUGS: [Bug; 9] = [
+const BUGS: [Bug; 11] = [
     Bug::JoinIsNotIdempotent,
     Bug::ArrivalsAreReversed,
     Bug::TickActsTwice,
@@ -55,6 +59,8 @@ const BUGS: [Bug; 9] = [
     Bug::RevocationsAreForgotten,
     Bug::ClearDoesNothing,
     Bug::RoomIsNeverMade,
+    Bug::LostPlacesStayLost,
+    Bug::WhoWasOutComesBack,
 ];
 
 #[tokio::test]
@@ -124,6 +130,35 @@ impl Faulty {
 impl Store for Faulty {
     async fn open(&self, room: &RoomName, epoch: Epoch, settings: &Settings) -> Result<Report, StoreError> {
         self.inner.open(room, epoch, settings).await
+    }
+
+    async fn reopen(
+        &self,
+        room: &RoomName,
+        known: &Known,
+        window: Duration,
+        settings: &Settings,
+    ) -> Result<Report, StoreError> {
+        self.inner.reopen(room, known, window, settings).await
+    }
+
+    async fn come_back(
+        &self,
+        room: &RoomName,
+        places: &[(VisitorId, PlaceNumber, Timestamp)],
+    ) -> Result<Vec<Turn>, StoreError> {
+        if self.bug == Bug::LostPlacesStayLost {
+            let visitors: Vec<_> = places.iter().map(|(visitor, ..)| *visitor).collect();
+            return self.inner.look(room, &visitors).await;
+        }
+        self.inner.come_back(room, places).await
+    }
+
+    async fn put_back(&self, room: &RoomName, back: &PutBack) -> Result<(), StoreError> {
+        if self.bug == Bug::WhoWasOutComesBack {
+            return self.inner.seen(room, &[]).await;
+        }
+        self.inner.put_back(room, back).await
     }
 
     async fn join(&self, room: &RoomName, arrivals: &[(VisitorId, Intent)]) -> Result<Vec<Turn>, StoreError> {
@@ -222,10 +257,10 @@ impl Store for Faulty {
         self.inner.set_overrides(room, overrides).await
     }
 
-    async fn clear(&self, room: &RoomName, epoch: Epoch) -> Result<(), StoreError> {
+    async fn clear(&self, room: &RoomName, epoch: Epoch, known: Epoch) -> Result<(), StoreError> {
         if self.bug == Bug::ClearDoesNothing {
             return self.inner.seen(room, &[]).await;
         }
-        self.inner.clear(room, epoch).await
+        self.inner.clear(room, epoch, known).await
     }
 }

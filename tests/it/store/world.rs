@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use usher::clock::ManualClock;
 use usher::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
-use usher::domain::line::{Settings, Standing};
+use usher::domain::line::{Known, PutBack, Settings, Standing};
 use usher::domain::place::{Intent, Reason, Turn};
 use usher::domain::time::Timestamp;
 use usher::redis::Redis;
@@ -108,6 +108,22 @@ impl World {
         self.store.open(&room(), Epoch(7), &self.settings).await.expect("opened").standing
     }
 
+    /// A gate that knew the line up to here opens the room.
+    pub(crate) async fn reopen(&self, epoch: u64, next: u64, log_seq: u64) -> Standing {
+        let known = Known { epoch: Epoch(epoch), next: PlaceNumber(next), log_seq, recoveries: 0 };
+        self.store.reopen(&room(), &known, SECOND * 20, &self.settings).await.expect("opened").standing
+    }
+
+    /// A visitor shows the number it had.
+    pub(crate) async fn come_back(&self, n: u16, number: u64) -> Turn {
+        let place = (visitor(n), PlaceNumber(number), START);
+        self.store.come_back(&room(), &[place]).await.expect("looked").remove(0)
+    }
+
+    pub(crate) async fn put_back(&self, back: PutBack) {
+        self.store.put_back(&room(), &back).await.expect("put back");
+    }
+
     pub(crate) fn pass(&self, time: Duration) {
         self.clock.advance(time);
     }
@@ -200,5 +216,7 @@ pub(crate) async fn expect_no_room(store: &dyn Store, room: &RoomName) {
     assert_eq!(store.waiting(room, PlaceNumber(0), 1).await.map(drop), gone);
     assert_eq!(store.revoked(room).await.map(drop), gone);
     assert_eq!(store.set_overrides(room, &Overrides::default()).await, gone);
-    assert_eq!(store.clear(room, Epoch(9)).await, gone);
+    assert_eq!(store.come_back(room, &[(visitor(1), number, START)]).await.map(drop), gone);
+    assert_eq!(store.put_back(room, &PutBack::Drop(vec![number])).await, gone);
+    assert_eq!(store.clear(room, Epoch(9), Epoch(9)).await, gone);
 }

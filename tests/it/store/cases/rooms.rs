@@ -33,9 +33,10 @@ pub(super) async fn clearing_begins_a_new_line_with_the_same_limits(mut world: W
     world.ticks(3).await;
     world.look(1).await;
     world.end(2, Reason::Left).await;
-    world.store.clear(&room(), Epoch(99)).await.expect("cleared");
+    world.store.clear(&room(), Epoch(99), Epoch(98)).await.expect("cleared");
     let report = world.store.open(&room(), Epoch(1), &settings()).await.expect("opened");
     assert_eq!((report.standing.epoch, report.standing.next), (Epoch(99), PlaceNumber(1)));
+    assert_eq!(report.standing.former, [Epoch(7), Epoch(98)]);
     assert_eq!((report.standing.tick, report.standing.log_seq, report.standing.waiting), (0, 0, 0));
     assert_eq!((report.standing.active, report.standing.totals), (0, Default::default()));
     assert_eq!(world.look(1).await, Turn::Unknown);

@@ -1,0 +1,229 @@
+//! What a gate remembers of its line, and how a lost one comes back of it.
+//!
+//! A store that is empty, or behind what this gate has seen, has lost the line
+//! or its end. Every gate then tells it how far the line had come, who was out
+//! and who is inside; the places come back as their holders poll
+//! ([`crate::domain::line::Line::recall`]).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::driver::State;
+use super::{Presented, Room, View};
+use crate::domain::id::{Epoch, PlaceNumber, VisitorId};
+use crate::domain::line::{CHUNK, Known, PutBack, Standing};
+use crate::domain::pass::Pass;
+use crate::domain::rank::Rank;
+use crate::domain::time::Timestamp;
+use crate::store::{Report, StoreError};
+
+/// Bytes of bits in one call: 131,072 numbers.
+const BITS: usize = 16 * 1_024;
+/// Waiting numbers in one read.
+const RANGE: usize = 20_000;
+
+/// What a gate remembers beside its view.
+#[derive(Default)]
+pub(super) struct Memory {
+    /// The highest number seen in a place that was given or shown here.
+    highest: AtomicU64,
+    /// Live passes that were given, prolonged or shown here.
+    inside: Mutex<HashMap<PlaceNumber, (VisitorId, Pass)>>,
+    /// A line that somebody's place tells of, and the store does not.
+    told_of: Mutex<Option<Known>>,
+}
+
+impl Memory {
+    pub(super) fn saw(&self, PlaceNumber(number): PlaceNumber) {
+        if number > self.highest.load(Ordering::Relaxed) {
+            self.highest.fetch_max(number, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn is_inside(&self, visitor: VisitorId, pass: Pass) {
+        self.saw(pass.number);
+        self.inside.lock().insert(pass.number, (visitor, pass));
+    }
+
+    pub(super) fn is_out(&self, number: PlaceNumber) {
+        self.inside.lock().remove(&number);
+    }
+
+    pub(super) fn forget_ended(&self, now: Timestamp) {
+        self.inside.lock().retain(|_, (_, pass)| pass.is_live(now));
+    }
+
+    /// Another line begins.
+    pub(super) fn clear(&self) {
+        self.highest.store(0, Ordering::Relaxed);
+        self.inside.lock().clear();
+        *self.told_of.lock() = None;
+    }
+}
+
+impl View {
+    /// Whether nothing ever happened in this room.
+    fn is_unborn(&self) -> bool {
+        self.standing.as_ref().is_none_or(is_unborn)
+    }
+}
+
+impl Room {
+    /// Whether places may be shown to the store again: it lost the line.
+    pub fn is_coming_back(&self) -> bool {
+        self.view.load().rebuilding
+    }
+
+    /// Whether the holder of a place was heard recently enough, at `seen_at`,
+    /// that the place was alive when the store was last heard.
+    pub fn was_alive(&self, seen_at: Timestamp) -> bool {
+        let view = self.view.load();
+        let last = view.standing.as_ref().map_or_else(|| self.now(), |s| s.now);
+        seen_at + view.settings.idle_timeout + view.settings.heartbeat() >= last
+    }
+
+    /// A place of another line than the store's, alive until a moment ago. When
+    /// nothing has happened yet in the store's line, it is an empty one in the
+    /// place of that which was lost, and that one comes back.
+    pub fn tells_of(&self, place: &Presented) -> bool {
+        let view = self.view.load();
+        let stranger = view.epoch != place.epoch && view.standing.is_some();
+        if !stranger || !view.is_unborn() {
+            return false;
+        }
+        let mut told_of = self.memory.told_of.lock();
+        let known = told_of.get_or_insert(Known {
+            epoch: place.epoch,
+            next: PlaceNumber(1),
+            log_seq: 0,
+            recoveries: 0,
+        });
+        known.next = known.next.max(PlaceNumber(place.number.0 + 1));
+        known.epoch == place.epoch
+    }
+
+    /// A pass that was shown while its line comes back.
+    pub fn shown(&self, visitor: VisitorId, pass: &Pass) {
+        if self.view.load().rebuilding {
+            self.memory.is_inside(visitor, *pass);
+        }
+    }
+}
+
+/// How far the line had come, as far as this gate knows.
+pub(super) fn known(room: &Room, state: &State) -> Option<Known> {
+    if let Some(told_of) = *room.memory.told_of.lock() {
+        return Some(told_of);
+    }
+    let view = room.view.load();
+    let standing = view.standing.as_ref()?;
+    let seen = room.memory.highest.load(Ordering::Relaxed) + 1;
+    Some(Known {
+        epoch: view.epoch,
+        next: standing.next.max(PlaceNumber(seen)),
+        log_seq: state.log_seq,
+        recoveries: state.recoveries,
+    })
+}
+
+/// Whether the store is behind what this gate knew before it asked.
+pub(super) fn is_behind(standing: &Standing, known: Option<Known>) -> bool {
+    known.is_some_and(|known| {
+        let other = standing.epoch != known.epoch;
+        if other {
+            is_unborn(standing)
+        } else {
+            standing.next < known.next || standing.log_seq < known.log_seq
+        }
+    })
+}
+
+fn is_unborn(standing: &Standing) -> bool {
+    standing.next.0 <= 1 && standing.log_seq == 0 && standing.former.is_empty()
+}
+
+/// Opens the room for a gate that may know how far its line had come.
+pub(super) async fn reopen(room: &Room, known: Option<Known>) -> Result<Report, StoreError> {
+    let config = Arc::clone(&*room.config());
+    let Some(known) = known else {
+        let epoch = Epoch(room.clock.now().as_millis());
+        return room.store.open(&config.name, epoch, &config.line).await;
+    };
+    let report = room.store.reopen(&config.name, &known, window(room), &config.line).await?;
+    // Taken up, or too late for it.
+    *room.memory.told_of.lock() = None;
+    Ok(report)
+}
+
+/// How long places may come back: two of the longest pauses between polls.
+fn window(room: &Room) -> Duration {
+    room.longest_pause() * 2
+}
+
+/// Refuses a line that is neither the one this gate knew nor one that was begun
+/// in its place.
+pub(super) fn check_line(room: &Room, standing: &Standing) -> Result<(), StoreError> {
+    let view = room.view.load();
+    let ours = view.epoch == standing.epoch || view.epoch == Epoch(0) || view.is_unborn();
+    if ours || standing.former.contains(&view.epoch) {
+        return Ok(());
+    }
+    Err(StoreError::Away(format!(
+        "it carries another line ({}) than this gate's ({}): clear the room or restart the gates to take it",
+        standing.epoch, view.epoch
+    )))
+}
+
+/// Tells the store what this gate remembers: all of it once for each loss, and
+/// passes again and again as they are shown.
+pub(super) async fn put_back(room: &Room, state: &mut State, standing: &Standing) -> Result<(), StoreError> {
+    let rank = room.view.load().rank.clone();
+    if state.told != standing.recoveries {
+        tracing::warn!(
+            room = %room.config().name, until = standing.recovering_until.as_millis(),
+            "the store lost the line, or its end: places come back as their holders poll, nobody is admitted"
+        );
+        put_out_back(room, &rank).await?;
+        drop_out(room, &rank).await?;
+        state.told = standing.recoveries;
+    }
+    let revoked = |pass: &Pass| room.revoked.contains_key(&(pass.number, pass.issued_at));
+    let inside: Vec<_> =
+        room.memory.inside.lock().values().filter(|(_, pass)| !revoked(pass)).copied().collect();
+    for chunk in inside.chunks(CHUNK) {
+        room.store.put_back(&room.config().name.clone(), &PutBack::Passes(chunk.to_vec())).await?;
+    }
+    Ok(())
+}
+
+async fn put_out_back(room: &Room, rank: &Rank) -> Result<(), StoreError> {
+    let name = room.config().name.clone();
+    let below = rank.base();
+    let bits = rank.bits();
+    for (i, chunk) in bits.chunks(BITS).enumerate() {
+        let from = PlaceNumber(below.0 + (i * BITS * 8) as u64);
+        room.store.put_back(&name, &PutBack::Out { below, from, bits: chunk.to_vec() }).await?;
+    }
+    Ok(())
+}
+
+/// A stale copy of the store may have places in line that were out.
+async fn drop_out(room: &Room, rank: &Rank) -> Result<(), StoreError> {
+    let name = room.config().name.clone();
+    let mut after = PlaceNumber(0);
+    loop {
+        let numbers = room.store.waiting(&name, after, RANGE).await?;
+        let out: Vec<_> = numbers.iter().copied().filter(|&number| rank.is_out(number)).collect();
+        for chunk in out.chunks(CHUNK) {
+            room.store.put_back(&name, &PutBack::Drop(chunk.to_vec())).await?;
+        }
+        match numbers.last() {
+            Some(&last) if numbers.len() == RANGE => after = last,
+            _ => return Ok(()),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+-- ARGV: time, then a visitor, the number it had and when that was taken each.
+
+if not room.epoch then return false end
+now = clock()
+
+local function is_free(number)
+  return number >= count('out_below') and call('GETBIT', OUT, number) == 0
+    and call('HEXISTS', HOLDERS, number) == 0
+    and call('ZCOUNT', WAITING, number, number) == 0
+    and call('ZCOUNT', RETURNING, number, number) == 0
+end
+
+local function come_back(visitor, number, at)
+  if not is_coming_back(now) or number == 0 or not is_free(number) then return { 'U' } end
+  if number >= count('next') then put('next', text(number + 1)) end
+  note_joined(number, at)
+  call('ZADD', SEEN, now, sign(number))
+  call('ZADD', WAITING, number, visitor)
+  call('HDEL', PLACES, visitor)
+  call('ZREM', ENDED, visitor)
+  return { 'W', number, at }
+end
+
+local turns = {}
+for i = 2, #ARGV, 3 do
+  local turn = arrive(ARGV[i])
+  if turn[1] == 'U' then turn = come_back(ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])) end
+  turns[#turns + 1] = turn
+end
+return turns

@@ -1,0 +1,62 @@
+-- ARGV: time, then what a gate remembers; see PutBack:
+--   'out', below, from, bits · 'drop', numbers · 'passes', visitor number issued ends each
+
+if not room.epoch then return false end
+now = clock()
+if not is_coming_back(now) then return 0 end
+
+local act = {}
+
+function act.out(below, from, bits)
+  below = tonumber(below)
+  if below > count('out_below') then put('out_below', text(below)) end
+  local at = from / 8
+  local kept = call('GETRANGE', OUT, at, at + #bits - 1)
+  if kept:find('[^%z]') then
+    local both = {}
+    for i = 1, #bits do both[i] = string.char(bit.bor(bits:byte(i), kept:byte(i) or 0)) end
+    bits = table.concat(both)
+  end
+  if #bits > 0 then call('SETRANGE', OUT, at, bits) end
+end
+
+function act.drop(...)
+  for _, number in ipairs({ ... }) do
+    call('ZREMRANGEBYSCORE', WAITING, number, number)
+    call('ZREM', SEEN, sign(number))
+  end
+end
+
+-- Whether a number is nobody's but this visitor's.
+local function is_own(number, visitor)
+  local holder = call('HGET', HOLDERS, number)
+  if holder and holder ~= visitor then return false end
+  for _, set in ipairs({ WAITING, RETURNING }) do
+    local member = call('ZRANGEBYSCORE', set, number, number)[1]
+    if member and member ~= visitor then return false end
+  end
+  return true
+end
+
+local function let_back(visitor, number, issued, ends)
+  if now >= tonumber(ends) or call('ZSCORE', REVOKED, number .. ' ' .. issued) then return end
+  local kind, had = find(visitor)
+  local free = not kind or kind == 'W' and had == tonumber(number)
+  if not free or not is_own(number, visitor) then return end
+  if tonumber(number) >= count('next') then put('next', text(number + 1)) end
+  call('ZADD', PASSES, ends, visitor)
+  call('HSET', PLACES, visitor, place('I', number, issued))
+  call('HSET', HOLDERS, number, visitor)
+  if kind then
+    call('ZREM', WAITING, visitor)
+    call('ZREM', SEEN, sign(number))
+  end
+end
+
+function act.passes(...)
+  local passes = { ... }
+  for i = 1, #passes, 4 do let_back(passes[i], passes[i + 1], passes[i + 2], passes[i + 3]) end
+end
+
+act[ARGV[2]](unpack(ARGV, 3))
+return 1

@@ -1,0 +1,103 @@
+//! What a store has lost, and what comes back of it.
+
+use usher::domain::id::PlaceNumber;
+use usher::domain::line::PutBack;
+use usher::domain::pass::Pass;
+use usher::domain::place::{Reason, Turn};
+
+use crate::store::world::{SECOND, START, World, settings, visitor};
+
+/// An empty store opened by a gate that knew line 5 up to number 9.
+async fn lost(world: &mut World) {
+    world.open(settings()).await;
+    let standing = world.reopen(5, 10, 4).await;
+    assert_eq!((standing.epoch.0, standing.next.0, standing.log_seq), (5, 10, 4));
+    assert_eq!((standing.recoveries, standing.recovering_until), (1, START + SECOND * 20));
+}
+
+fn waiting(number: u64) -> Turn {
+    Turn::Waiting { number: PlaceNumber(number), joined_at: START }
+}
+
+pub(super) async fn a_line_that_was_lost_comes_back_under_its_old_numbers(mut world: World) {
+    lost(&mut world).await;
+    for (n, number) in [(3, 7), (1, 4), (2, 12)] {
+        assert_eq!(world.come_back(n, number).await, waiting(number));
+    }
+    assert_eq!(world.come_back(3, 7).await, waiting(7), "again changes nothing");
+    assert_eq!(world.come_back(4, 7).await, Turn::Unknown, "a number has one holder");
+    assert_eq!(world.join(5).await, Turn::Unknown, "nobody new joins yet");
+    assert_eq!(world.tick().await.admitted, 0, "nobody is admitted yet");
+    world.pass(SECOND * 20);
+    assert_eq!(
+        world.join(5).await,
+        Turn::Waiting { number: PlaceNumber(13), joined_at: START + SECOND * 20 }
+    );
+    assert_eq!(world.waiting().await, [4, 7, 12, 13]);
+    assert_eq!(world.come_back(6, 5).await, Turn::Unknown, "too late");
+    assert_eq!(world.tick().await.admitted, 2);
+    assert_eq!(world.waiting().await, [12, 13], "in the old order");
+}
+
+pub(super) async fn who_was_out_does_not_come_back(mut world: World) {
+    lost(&mut world).await;
+    // 5, 8 and 15 by their bits, 1 and 2 by what is below.
+    let out = |bits: &[u8]| PutBack::Out { below: PlaceNumber(3), from: PlaceNumber(0), bits: bits.to_vec() };
+    world.put_back(out(&[0b0000_0100, 0b1000_0000])).await;
+    world.put_back(out(&[0, 0b0000_0001])).await;
+    for number in [1, 2, 5, 8, 15] {
+        assert_eq!(world.come_back(number as u16, number).await, Turn::Unknown, "{number}");
+    }
+    for number in [3, 4, 6, 7, 9, 14, 16] {
+        assert_eq!(world.come_back(number as u16, number).await, waiting(number));
+    }
+    world.put_back(PutBack::Drop([4, 5, 16].map(PlaceNumber).into())).await;
+    assert_eq!(world.waiting().await, [3, 6, 7, 9, 14]);
+}
+
+pub(super) async fn passes_that_gates_remember_count_again(mut world: World) {
+    lost(&mut world).await;
+    let pass = |number, ends| Pass {
+        number: PlaceNumber(number),
+        issued_at: START,
+        expires_at: START + SECOND * ends,
+    };
+    let passes = vec![(visitor(1), pass(1, 100)), (visitor(2), pass(2, 0)), (visitor(3), pass(1, 100))];
+    world.put_back(PutBack::Passes(passes.clone())).await;
+    world.put_back(PutBack::Passes(passes)).await;
+    assert_eq!(world.standing().await.active, 1, "one is over, one is another's number");
+    assert_eq!(world.look(1).await, Turn::Admitted(pass(1, 100)));
+    for number in 4..=9 {
+        world.come_back(number as u16, number).await;
+    }
+    world.pass(SECOND * 20);
+    world.ticks(4).await;
+    let standing = world.standing().await;
+    assert_eq!(standing.called + standing.active, settings().capacity, "nobody is let in above it");
+    assert_eq!(world.end(1, Reason::Left).await, Some(1));
+}
+
+pub(super) async fn a_line_that_is_behind_is_brought_up_and_gives_no_number_twice(mut world: World) {
+    world.open(settings()).await;
+    world.join_all(1..=3).await;
+    // A gate has seen six numbers, and number 2 admitted.
+    let standing = world.reopen(7, 7, 1).await;
+    assert_eq!((standing.next.0, standing.recoveries, standing.waiting), (7, 1, 3));
+    world.put_back(PutBack::Drop(vec![PlaceNumber(2)])).await;
+    assert_eq!(world.come_back(5, 5).await, waiting(5));
+    world.pass(SECOND * 20);
+    world.join(9).await;
+    assert_eq!(world.waiting().await, [1, 3, 5, 7]);
+}
+
+pub(super) async fn a_line_that_nobody_lost_does_not_come_back(mut world: World) {
+    world.open(settings()).await;
+    world.join_all(1..=3).await;
+    for (epoch, next, log_seq) in [(7, 4, 0), (7, 1, 0), (8, 99, 99)] {
+        let standing = world.reopen(epoch, next, log_seq).await;
+        assert_eq!((standing.epoch.0, standing.next.0, standing.recoveries), (7, 4, 0), "{epoch} {next}");
+    }
+    assert_eq!(world.come_back(8, 3).await, Turn::Unknown);
+    world.put_back(PutBack::Drop(vec![PlaceNumber(1)])).await;
+    assert_eq!(world.waiting().await, [1, 2, 3]);
+}
