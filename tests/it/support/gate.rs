@@ -129,6 +129,14 @@ impl TestGate {
         self.admin("GET", &format!("/admin/v1/rooms/{name}"), "").await.json()
     }
 
+    /// The room `main`, once the admission of the one visitor so far shows in it.
+    pub(crate) async fn settled_room(&self) -> Value {
+        until("the claim is counted", READY, || async {
+            Some(self.room("main").await).filter(|room| room["claimed_total"] == 1)
+        })
+        .await
+    }
+
     /// Sets something of the room `main`.
     pub(crate) async fn change(&self, change: &str) {
         let answer = self.admin("PATCH", "/admin/v1/rooms/main", change).await;
