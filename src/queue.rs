@@ -17,7 +17,7 @@ mod storetime;
 mod view;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -92,6 +92,8 @@ pub struct Room {
     heartbeats: Heartbeats,
     arrivals: Arrivals,
     ready: AtomicBool,
+    /// Changes that operators made through this gate.
+    changes: AtomicU64,
     /// How long those admitted through this gate had waited, in ms.
     waits: Mutex<Histogram<u64>>,
     /// Passes that ended before their time, until their own end.
@@ -114,6 +116,7 @@ impl Room {
             heartbeats: Heartbeats::default(),
             arrivals: Arrivals::default(),
             ready: AtomicBool::new(false),
+            changes: AtomicU64::new(0),
             waits: Mutex::new(Histogram::new_with_max(LONGEST_WAIT_MS, 2).expect("fixed bounds")),
             revoked: DashMap::new(),
             cancel: CancellationToken::new(),
@@ -354,12 +357,18 @@ impl Room {
         change(&mut overrides);
         self.store.set_overrides(&config.name, &overrides).await?;
         let settings = overrides.apply(&config.line);
+        // Before the view, so that a report from before the change cannot undo it there.
+        self.changes.fetch_add(1, Ordering::SeqCst);
         self.view.rcu(|view| View {
             overrides: overrides.clone(),
             settings: settings.clone(),
             ..View::clone(view)
         });
         Ok(())
+    }
+
+    fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
     }
 
     /// Ends the line and begins a new one.

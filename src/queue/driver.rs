@@ -17,6 +17,7 @@ use crate::store::{LogPage, Report, StoreError};
 /// The log is read at least this often, so that a revoked pass is dead
 /// everywhere within a second.
 const FOLLOW: Duration = Duration::from_millis(400);
+const _: () = assert!(FOLLOW.as_millis() * 2 < 1_000);
 /// Between two attempts while the store is away.
 const RETRY: Duration = Duration::from_millis(100);
 /// Waiting numbers in one read of a snapshot.
@@ -59,6 +60,7 @@ async fn step(room: &Room, state: &mut State) -> Result<Duration, StoreError> {
     // Before anybody is evicted for silence.
     send_signs(room, state).await?;
     room.store.make_room(&name).await?;
+    let changes = room.changes();
     let report = match room.store.admit(&name).await {
         // A full store admits nobody, but room is made and passes are revoked all the same.
         Err(StoreError::Full) => look_on(room).await?,
@@ -66,7 +68,7 @@ async fn step(room: &Room, state: &mut State) -> Result<Duration, StoreError> {
     };
     room.time.heard(report.standing.now, &*room.clock);
     let rank = follow(room, state, &report).await?;
-    publish(room, state, report, rank);
+    publish(room, state, report, rank, changes);
     match arrivals::catch_up(room).await {
         Err(StoreError::Full) => {}
         caught_up => caught_up?,
@@ -88,16 +90,20 @@ async fn open(room: &Room, state: &mut State) -> Result<(), StoreError> {
     set_stale(room, false);
     let config = Arc::clone(&*room.config());
     let epoch = Epoch(room.clock.now().as_millis());
+    let changes = room.changes();
     let opened = room.store.open(&config.name, epoch, &config.line).await;
     let report = opened.inspect_err(|_| set_stale(room, true))?;
     room.time.heard(report.standing.now, &*room.clock);
     let same_line = report.standing.epoch == room.view().epoch && state.open;
     let settings = report.overrides.apply(&config.line);
-    room.view.rcu(|view| View { settings: settings.clone(), ..View::clone(view) });
+    room.view.rcu(|view| match room.changes() == changes {
+        true => View { settings: settings.clone(), ..View::clone(view) },
+        false => View::clone(view),
+    });
     if !same_line {
         let rank = snapshot(room, state, &report.standing).await?;
         state.estimate = Estimate::default();
-        publish(room, state, report, rank);
+        publish(room, state, report, rank, changes);
     }
     state.open = true;
     room.ready.store(true, Ordering::Relaxed);
@@ -160,7 +166,8 @@ async fn follow(room: &Room, state: &mut State, report: &Report) -> Result<Arc<R
     Ok(rank)
 }
 
-fn publish(room: &Room, state: &mut State, report: Report, mut rank: Arc<Rank>) {
+/// Shows a report in the view; `changes` were made here when it was asked for.
+fn publish(room: &Room, state: &mut State, report: Report, mut rank: Arc<Rank>, changes: u64) {
     let standing = report.standing;
     state.estimate.note(standing.now, standing.next.0.saturating_sub(1 + standing.waiting));
     let old = room.view();
@@ -177,16 +184,22 @@ fn publish(room: &Room, state: &mut State, report: Report, mut rank: Arc<Rank>) 
     let recovering_until =
         if recovered { standing.now + settings.idle_timeout / 4 } else { old.recovering_until };
     let speed = state.estimate.speed();
-    room.view.rcu(|view| View {
-        epoch: standing.epoch,
-        rank: Arc::clone(&rank),
-        standing: Some(standing.clone()),
-        settings: settings.clone(),
-        overrides: report.overrides.clone(),
-        speed,
-        degraded: false,
-        stale_settings: view.stale_settings,
-        recovering_until,
+    room.view.rcu(|view| {
+        // An operator's change of a moment ago is newer than the report.
+        let is_news = room.changes() == changes;
+        let (settings, overrides) =
+            if is_news { (&settings, &report.overrides) } else { (&view.settings, &view.overrides) };
+        View {
+            epoch: standing.epoch,
+            rank: Arc::clone(&rank),
+            standing: Some(standing.clone()),
+            settings: settings.clone(),
+            overrides: overrides.clone(),
+            speed,
+            degraded: false,
+            stale_settings: view.stale_settings,
+            recovering_until,
+        }
     });
 }
 
@@ -232,3 +245,6 @@ pub(super) async fn last_words(room: &Room) {
         tracing::warn!(room = %room.config().name, %why, "signs of life were not sent");
     }
 }
+
+#[cfg(test)]
+mod tests;
