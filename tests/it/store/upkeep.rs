@@ -7,15 +7,14 @@ use usher::clock::ManualClock;
 use usher::domain::id::{Epoch, VisitorId};
 use usher::domain::line::{REMEMBERED, Settings};
 use usher::domain::place::{Intent, Reason};
-use usher::redis::Redis;
 use usher::store::{RedisStore, Store};
 
-use super::world::{START, UNHURRIED, room, settings, visitor};
+use super::world::{START, UNHURRIED, connected, room, settings, visitor};
 use crate::support::redis_server::{RedisServer, skipped};
 
 async fn store(server: &RedisServer, settings: Settings) -> (RedisStore, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::at(START));
-    let redis = Redis::connect_with(&server.url(), UNHURRIED).await.expect("just started");
+    let redis = connected(&server.url(), Some(UNHURRIED)).await;
     let store = RedisStore::with_clock(redis, "usher", clock.clone());
     store.open(&room(), Epoch(1), &settings).await.expect("opened");
     (store, clock)
