@@ -147,7 +147,8 @@ async fn evict(app: &FakeApp) -> Option<()> {
     let (gate, _holder) = taken(app, "idle_timeout = \"2s\"").await;
     let (mut silent, mut steady) = (gate.client(), gate.client());
     let first = silent.stand().await["number"].as_u64();
-    let mut heard = Instant::now();
+    let began = Instant::now();
+    let mut heard = began;
     let kept = steady.stand().await["number"].as_u64();
     let mut is_steady = async || {
         let asked = Instant::now();
@@ -156,6 +157,7 @@ async fn evict(app: &FakeApp) -> Option<()> {
             return false;
         }
         assert_eq!(status["number"].as_u64(), kept, "who polls keeps its place");
+        assert!(began.elapsed() < DEADLINE, "waited in vain");
         heard = asked;
         true
     };
