@@ -178,8 +178,8 @@ pub struct Room {
     pub page: Option<PathBuf>,
     /// What happens without a store.
     pub on_store_down: OnStoreDown,
-    /// Lower-case name of the header that is the identity.
-    pub session_header: Option<String>,
+    /// The header that is the identity.
+    pub session_header: Option<http::HeaderName>,
     /// Requests that need no pass.
     pub bypass: Bypass,
 }

@@ -18,6 +18,7 @@ mod forward;
 mod kind;
 mod limit;
 pub mod page;
+mod poll;
 mod request;
 mod seal;
 mod session;
@@ -33,6 +34,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use http::header::ACCEPT;
 use http::request::Parts;
 use http::{Method, Request, Response};
@@ -46,7 +48,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::domain::id::VisitorId;
 use crate::queue::Room;
-use crate::server::Handler;
+use crate::server::{Handler, PlainGet};
 use crate::telemetry::Metrics;
 
 use answer::close;
@@ -203,6 +205,10 @@ impl Handler for Gate {
 
     async fn handle(self: &Arc<Self>, peer: SocketAddr, request: Request<Incoming>) -> Response<Reply> {
         self.answer(peer, request).await
+    }
+
+    fn answer_at_once(&self, request: &PlainGet<'_>) -> Option<Response<Bytes>> {
+        self.poll_at_once(request)
     }
 }
 

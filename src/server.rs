@@ -7,16 +7,19 @@
 
 mod io;
 mod limit;
+mod park;
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -30,6 +33,8 @@ use tokio_rustls::TlsAcceptor;
 use crate::clock::Clock;
 use io::{Activity, Verdict, Watched};
 pub use limit::{Connections, network};
+pub use park::PlainGet;
+use park::{Park, Parked};
 
 /// Time for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -73,6 +78,12 @@ pub trait Handler: Send + Sync + 'static {
         peer: SocketAddr,
         request: Request<Incoming>,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
+
+    /// Answers a request that needs no waiting; `None` leaves it to
+    /// [`Handler::handle`].
+    fn answer_at_once(&self, _request: &PlainGet<'_>) -> Option<Response<Bytes>> {
+        None
+    }
 }
 
 /// A listener's application, as Pingora runs it.
@@ -114,19 +125,88 @@ impl<H: Handler> HttpApp<H> {
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = Arc::new(Activity::http1(Arc::clone(&self.clock)));
+        let service = self.service(peer, &activity);
+        let mut io = Watched::new(io, Arc::clone(&activity));
+        while self.park(&mut io, &service.left, shutdown).await == Some(Parked::Request) {
+            // Boxed, so that parked connections do not carry it.
+            let served: BoxFuture<'_, _> = Box::pin(self.serve_requests(io, service.clone(), shutdown));
+            match served.await {
+                Some(idle) => io = idle,
+                None => return,
+            }
+        }
+    }
+
+    /// Until a request comes that needs hyper; `None` at a deadline or drain.
+    async fn park<I>(&self, io: &mut Watched<I>, left: &Left, shutdown: &ShutdownWatch) -> Option<Parked>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let activity = Arc::clone(io.activity());
+        let parked = pin!(Park { io, handler: &*self.handler, left });
+        let mut watch = Watch::new(&activity, &self.bounds, shutdown);
+        match watch.next(parked).await {
+            Event::Ended(parked) => Some(parked),
+            _ => None,
+        }
+    }
+
+    /// Serves by hyper; gives the stream back when it has been idle for a while.
+    async fn serve_requests<I>(
+        &self,
+        io: Watched<I>,
+        service: Requests<H>,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Watched<I>>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let activity = Arc::clone(io.activity());
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder
             .timer(TokioTimer::new())
-            // Idle connections and slow heads are ours to end: see `watch`.
+            // Idle connections and slow heads are ours to end: see `Watch`.
             .header_read_timeout(None)
             .max_header_size(self.bounds.head_bytes)
             .max_headers(self.bounds.headers)
             .max_buf_size(self.bounds.head_bytes.max(8_192))
             .pipeline_flush(false);
-        let service = self.service(peer, &activity);
-        let io = Watched::new(io, Arc::clone(&activity));
-        let connection = pin!(builder.serve_connection(io, service).with_upgrades());
-        watch(connection, &activity, &self.bounds, shutdown, |c| c.graceful_shutdown()).await;
+        activity.set_parks(true);
+        let mut connection = builder.serve_connection(io, service).with_upgrades();
+        let mut watch = Watch::new(&activity, &self.bounds, shutdown);
+        loop {
+            match watch.next(Pin::new(&mut connection)).await {
+                Event::Ended(ended) => {
+                    note(ended);
+                    return None;
+                }
+                Event::Cut => return None,
+                Event::Drain => Pin::new(&mut connection).graceful_shutdown(),
+                Event::Park => {
+                    activity.set_parking(true);
+                    Pin::new(&mut connection).graceful_shutdown();
+                    // An idle hyper ends at once; one that does not had something left to do.
+                    let ended = futures_util::poll!(&mut connection);
+                    activity.set_parking(false);
+                    match ended {
+                        Poll::Ready(Ok(())) => {
+                            let parts = connection.into_parts()?;
+                            let mut io = parts.io;
+                            if !parts.read_buf.is_empty() {
+                                io.put_back(&parts.read_buf);
+                            }
+                            activity.set_parks(false);
+                            return Some(io);
+                        }
+                        Poll::Ready(Err(why)) => {
+                            note(Err(why));
+                            return None;
+                        }
+                        Poll::Pending => activity.set_parks(false),
+                    }
+                }
+            }
+        }
     }
 
     async fn serve_http2<I>(&self, io: I, peer: SocketAddr, shutdown: &ShutdownWatch)
@@ -144,8 +224,15 @@ impl<H: Handler> HttpApp<H> {
             .keep_alive_timeout(self.bounds.idle_timeout);
         let service = self.service(peer, &activity);
         let io = Watched::new(io, Arc::clone(&activity));
-        let connection = pin!(builder.serve_connection(io, service));
-        watch(connection, &activity, &self.bounds, shutdown, |c| c.graceful_shutdown()).await;
+        let mut connection = pin!(builder.serve_connection(io, service));
+        let mut watch = Watch::new(&activity, &self.bounds, shutdown);
+        loop {
+            match watch.next(connection.as_mut()).await {
+                Event::Ended(ended) => return note(ended),
+                Event::Cut => return,
+                Event::Drain | Event::Park => connection.as_mut().graceful_shutdown(),
+            }
+        }
     }
 
     fn service(&self, peer: SocketAddr, activity: &Arc<Activity>) -> Requests<H> {
@@ -153,7 +240,7 @@ impl<H: Handler> HttpApp<H> {
             handler: Arc::clone(&self.handler),
             peer,
             activity: Arc::clone(activity),
-            left: self.bounds.requests.map(|n| Arc::new(std::sync::atomic::AtomicU64::new(n))),
+            left: Left::new(self.bounds.requests),
         }
     }
 }
@@ -172,46 +259,90 @@ impl<H: Handler> ServerApp for HttpApp<H> {
     }
 }
 
-/// Drives a connection to its end, its drain or its deadline.
-async fn watch<C, E>(
-    mut connection: Pin<&mut C>,
-    activity: &Activity,
-    bounds: &Bounds,
-    shutdown: &ShutdownWatch,
-    drain: impl Fn(Pin<&mut C>),
-) where
-    C: Future<Output = Result<(), E>>,
-    E: std::fmt::Display,
-{
-    let mut shutdown = shutdown.clone();
-    let mut draining = false;
-    // One lazy timer: it is not moved by requests, it looks again when it rings.
-    let mut bell = pin!(tokio::time::sleep(bounds.head_timeout));
-    loop {
-        tokio::select! {
-            ended = connection.as_mut() => {
-                if let Err(why) = ended {
-                    tracing::debug!(%why, "connection ended");
-                }
-                return;
-            }
-            () = bell.as_mut() => {
-                let left = match activity.verdict(bounds) {
-                    Verdict::Wait(left) => left,
-                    Verdict::Retire(left) => {
-                        drain(connection.as_mut());
-                        left
+fn note<E: std::fmt::Display>(ended: Result<(), E>) {
+    if let Err(why) = ended {
+        tracing::debug!(%why, "connection ended");
+    }
+}
+
+/// What happens to a connection.
+enum Event<T> {
+    /// Its future is done.
+    Ended(T),
+    /// It is to take no new requests.
+    Drain,
+    /// It has been idle for a while.
+    Park,
+    /// A deadline has passed.
+    Cut,
+}
+
+/// Looks after a connection's deadlines.
+struct Watch<'a> {
+    activity: &'a Activity,
+    bounds: &'a Bounds,
+    shutdown: ShutdownWatch,
+    draining: bool,
+    /// One lazy timer: it is not moved by requests, it looks again when it rings.
+    bell: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl<'a> Watch<'a> {
+    fn new(activity: &'a Activity, bounds: &'a Bounds, shutdown: &ShutdownWatch) -> Self {
+        let first = match activity.verdict(bounds) {
+            Verdict::Wait(left) => left,
+            _ => bounds.head_timeout,
+        };
+        let bell = Box::pin(tokio::time::sleep(first));
+        Self { activity, bounds, shutdown: shutdown.clone(), draining: false, bell }
+    }
+
+    /// Drives `connection` until something happens.
+    async fn next<F: Future>(&mut self, mut connection: Pin<&mut F>) -> Event<F::Output> {
+        loop {
+            tokio::select! {
+                ended = connection.as_mut() => return Event::Ended(ended),
+                () = self.bell.as_mut() => {
+                    let (left, event) = match self.activity.verdict(self.bounds) {
+                        Verdict::Wait(left) => (left, None),
+                        Verdict::Retire(left) => (left, Some(Event::Drain)),
+                        Verdict::Park => (self.bounds.head_timeout, Some(Event::Park)),
+                        Verdict::Cut => return Event::Cut,
+                    };
+                    let left = left.max(Duration::from_millis(20));
+                    self.bell.as_mut().reset(tokio::time::Instant::now() + left);
+                    if let Some(event) = event {
+                        return event;
                     }
-                    Verdict::Cut => return,
-                };
-                bell.as_mut().reset(tokio::time::Instant::now() + left.max(Duration::from_millis(20)));
-            }
-            changed = shutdown.changed(), if !draining => {
-                draining = changed.is_err() || *shutdown.borrow();
-                if draining {
-                    drain(connection.as_mut());
+                }
+                changed = self.shutdown.changed(), if !self.draining => {
+                    self.draining = changed.is_err() || *self.shutdown.borrow();
+                    if self.draining {
+                        return Event::Drain;
+                    }
                 }
             }
+        }
+    }
+}
+
+/// Requests that a connection may still carry.
+#[derive(Clone)]
+struct Left(Option<Arc<AtomicU64>>);
+
+impl Left {
+    fn new(requests: Option<u64>) -> Self {
+        Self(requests.map(|n| Arc::new(AtomicU64::new(n))))
+    }
+
+    /// Whether the next request is the last.
+    fn is_last(&self) -> bool {
+        self.0.as_ref().is_some_and(|left| left.load(Ordering::Relaxed) <= 1)
+    }
+
+    fn take(&self) {
+        if let Some(left) = &self.0 {
+            left.fetch_sub(1, Ordering::Relaxed);
         }
     }
 }
@@ -221,14 +352,17 @@ struct Requests<H> {
     handler: Arc<H>,
     peer: SocketAddr,
     activity: Arc<Activity>,
-    left: Option<Arc<std::sync::atomic::AtomicU64>>,
+    left: Left,
 }
 
-impl<H> Requests<H> {
-    /// Whether this is the last request the connection may carry.
-    fn is_last(&self) -> bool {
-        use std::sync::atomic::Ordering;
-        self.left.as_ref().is_some_and(|left| left.fetch_sub(1, Ordering::Relaxed) <= 1)
+impl<H> Clone for Requests<H> {
+    fn clone(&self) -> Self {
+        Self {
+            handler: Arc::clone(&self.handler),
+            peer: self.peer,
+            activity: Arc::clone(&self.activity),
+            left: self.left.clone(),
+        }
     }
 }
 
@@ -239,7 +373,8 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Requests<H> {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let served = self.activity.begin();
-        let last = self.is_last();
+        let last = self.left.is_last();
+        self.left.take();
         let (handler, peer) = (Arc::clone(&self.handler), self.peer);
         Box::pin(async move {
             let version = request.version();

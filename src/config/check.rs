@@ -313,14 +313,15 @@ fn room(
         format!("{at}.poll.max"),
         "expected at least \"100ms\"",
     );
-    let header = file.session_header.as_ref().map(|h| h.to_ascii_lowercase());
-    if let Some(header) = &header {
+    let session_header = file.session_header.as_ref().and_then(|header| {
+        let name = http::HeaderName::from_bytes(header.as_bytes());
         problems.require(
-            http::HeaderName::from_bytes(header.as_bytes()).is_ok(),
+            name.is_ok(),
             format!("{at}.session_header"),
             format!("expected a header name, found {header:?}"),
         );
-    }
+        name.ok()
+    });
     Some(Room {
         name,
         hosts: hosts(&file.hosts, at, problems),
@@ -336,7 +337,7 @@ fn room(
         waiting_status: file.waiting_status,
         page: file.page.clone(),
         on_store_down: file.on_store_down,
-        session_header: header,
+        session_header,
         bypass: bypass(&file.bypass, at, problems),
     })
 }

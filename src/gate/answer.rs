@@ -16,7 +16,7 @@ use super::body::Reply;
 use super::page::{self, ErrorKind, Language, Page, Shown, State, Text};
 use super::seal::{SealedPass, SealedPlace};
 use super::site::Site;
-use super::visitor::{Carrier, Visitor};
+use super::visitor::{Carrier, Fields, Visitor};
 use crate::domain::id::VisitorId;
 use crate::domain::place::Reason;
 use crate::domain::time::{Timestamp, millis};
@@ -365,11 +365,11 @@ pub(super) fn close(mut response: Response<Reply>) -> Response<Reply> {
     response
 }
 
-pub(super) fn language(headers: &HeaderMap) -> Language {
-    language_of(headers.get(ACCEPT_LANGUAGE))
+pub(super) fn language(fields: &impl Fields) -> Language {
+    language_of(fields.all(&ACCEPT_LANGUAGE).next())
 }
 
 /// The language of an `Accept-Language`.
-pub(super) fn language_of(accepted: Option<&HeaderValue>) -> Language {
-    page::language(accepted.and_then(|value| value.to_str().ok()))
+pub(super) fn language_of(accepted: Option<&[u8]>) -> Language {
+    page::language(accepted.and_then(|value| std::str::from_utf8(value).ok()))
 }

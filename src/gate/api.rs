@@ -15,7 +15,7 @@ use super::arrive::{Arrived, How, recall};
 use super::body::Reply;
 use super::decide::Endpoint;
 use super::site::Site;
-use super::visitor::{Carrier, Visitor};
+use super::visitor::{Carrier, Fields, Visitor};
 use super::{Gate, kind, new_visitor, request};
 use crate::domain::id::RoomName;
 use crate::domain::place::Reason;
@@ -133,17 +133,30 @@ impl Gate {
         now: Timestamp,
     ) -> Result<Response<Reply>, Kind> {
         let arrived = self.arrive(site, visitor, address, how, now).await;
-        match arrived {
+        Ok(self.tell(site, visitor, headers, &arrived, how, now))
+    }
+
+    /// What a visitor is, as JSON.
+    pub(super) fn tell(
+        &self,
+        site: &Site,
+        visitor: &Visitor,
+        fields: &impl Fields,
+        arrived: &Arrived,
+        how: How,
+        now: Timestamp,
+    ) -> Response<Reply> {
+        match *arrived {
             Arrived::TooEarly(left) => {
                 let mut response =
-                    self.problem_json(language(headers), kind::TOO_EARLY, Some(&site.status_url));
+                    self.problem_json(language(fields), kind::TOO_EARLY, Some(&site.status_url));
                 retry_after(response.headers_mut(), left);
-                return Ok(response);
+                return response;
             }
             Arrived::TooMany => {
-                let mut response = self.problem_json(language(headers), kind::TOO_MANY, None);
+                let mut response = self.problem_json(language(fields), kind::TOO_MANY, None);
                 retry_after(response.headers_mut(), std::time::Duration::from_secs(60));
-                return Ok(response);
+                return response;
             }
             _ => {}
         }
@@ -153,12 +166,12 @@ impl Gate {
         {
             site.sessions.set_go(id, go, now);
         }
-        let mut grant = self.grant(site, visitor, &arrived, now);
+        let mut grant = self.grant(site, visitor, arrived, now);
         if visitor.id.is_none() && visitor.carrier != Carrier::Session {
             let id = new_visitor();
             grant.visitor = Some(self.visitor_token(site, id, visitor.go.as_deref(), now));
         }
-        Ok(self.status(site, visitor, &arrived, &grant))
+        self.status(site, visitor, arrived, &grant)
     }
 
     /// Reads a small JSON object; nothing at all is an empty one. It is as
@@ -178,24 +191,31 @@ impl Gate {
         self.visitor_token(site, id, visitor.go.as_deref(), site.room.now())
     }
 
-    pub(super) fn visitor(&self, site: &Site, headers: &HeaderMap, now: Timestamp) -> Visitor {
-        Visitor::read(headers, &site.room.config(), &site.names, &self.seal.load(), now)
+    pub(super) fn visitor(&self, site: &Site, fields: &impl Fields, now: Timestamp) -> Visitor {
+        Visitor::read(fields, &site.room.config(), &site.names, &self.seal.load(), now)
+    }
+
+    fn site_of(&self, parts: &Parts, named: Option<&str>) -> Result<Arc<Site>, Kind> {
+        let named = named.or_else(|| room_in(parts.uri.query()?));
+        self.site_called(named, &parts.headers, || request::host(parts))
     }
 
     /// The room of a call: named in body or query, else by Host and the path
     /// of `Referer`, else the only one.
-    fn site_of(&self, parts: &Parts, named: Option<&str>) -> Result<Arc<Site>, Kind> {
+    pub(super) fn site_called(
+        &self,
+        named: Option<&str>,
+        fields: &impl Fields,
+        host: impl FnOnce() -> String,
+    ) -> Result<Arc<Site>, Kind> {
         let sites = self.sites.load();
-        let in_query = parts.uri.query().and_then(|query| {
-            query.split('&').find_map(|pair| pair.strip_prefix("room=").or((pair == "room").then_some("")))
-        });
-        if let Some(name) = named.or(in_query) {
+        if let Some(name) = named {
             let unknown = || name.parse::<RoomName>().map_or(kind::BAD_ROOM, |_| kind::UNKNOWN_ROOM);
             return sites.named(name).cloned().ok_or_else(unknown);
         }
-        let path = referer_path(&parts.headers);
+        let path = referer_path(fields);
         sites
-            .find(&request::host(parts), path.as_deref().unwrap_or("/"))
+            .find(&host(), path.as_deref().unwrap_or("/"))
             .or_else(|| sites.only())
             .cloned()
             .ok_or(kind::UNKNOWN_ROOM)
@@ -222,8 +242,13 @@ impl Gate {
     }
 }
 
+/// The room that a query names.
+pub(super) fn room_in(query: &str) -> Option<&str> {
+    query.split('&').find_map(|pair| pair.strip_prefix("room=").or((pair == "room").then_some("")))
+}
+
 /// The path of a `Referer`.
-fn referer_path(headers: &HeaderMap) -> Option<String> {
-    let referer = headers.get(REFERER)?.to_str().ok()?.parse::<http::Uri>().ok()?;
+fn referer_path(fields: &impl Fields) -> Option<String> {
+    let referer = std::str::from_utf8(fields.all(&REFERER).next()?).ok()?.parse::<http::Uri>().ok()?;
     Some(referer.path().to_owned())
 }

@@ -64,22 +64,8 @@ impl Gate {
         }
         let Some(id) = visitor.id else { return Arrived::Nobody };
         recall(site, visitor, now);
-        if let Some(sealed) = visitor.pass.filter(|p| site.room.admits(p.epoch, &p.pass, now)) {
-            return Arrived::Admitted(Some(sealed));
-        }
-        if let Some(sealed) = visitor.place {
-            let chance = self.chance();
-            let poll = match how {
-                How::Poll => site.room.poll(sealed.place, now, chance),
-                How::Join | How::Pass => site.room.show(sealed.place, now, chance),
-            };
-            match poll {
-                Poll::Waiting(waiting) => {
-                    return self.remember(site, visitor, Arrived::Waiting(waiting), now);
-                }
-                Poll::TooEarly(left) => return Arrived::TooEarly(left),
-                Poll::Out => {}
-            }
+        if let Some(arrived) = self.in_view(site, visitor, how, now) {
+            return self.remember(site, visitor, arrived, now);
         }
         if how == How::Poll
             && let Some(left) = visitor.place.and_then(|p| site.room.too_early_out(&p.place, now))
@@ -105,6 +91,29 @@ impl Gate {
             self.pace_out(site, visitor, &arrived, now);
         }
         self.remember(site, visitor, arrived, now)
+    }
+
+    /// What a visitor is as far as the view alone tells; `None`: ask the store.
+    pub(super) fn in_view(
+        &self,
+        site: &Site,
+        visitor: &Visitor,
+        how: How,
+        now: Timestamp,
+    ) -> Option<Arrived> {
+        if let Some(sealed) = visitor.pass.filter(|p| site.room.admits(p.epoch, &p.pass, now)) {
+            return Some(Arrived::Admitted(Some(sealed)));
+        }
+        let place = visitor.place?.place;
+        let poll = match how {
+            How::Poll => site.room.poll(place, now, self.chance()),
+            How::Join | How::Pass => site.room.show(place, now, self.chance()),
+        };
+        match poll {
+            Poll::Waiting(waiting) => Some(Arrived::Waiting(waiting)),
+            Poll::TooEarly(left) => Some(Arrived::TooEarly(left)),
+            Poll::Out => None,
+        }
     }
 
     /// A number out of the line is asked about no oftener than told, or one

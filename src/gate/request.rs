@@ -127,7 +127,7 @@ pub(super) fn check_host(parts: &Parts) -> Result<(), Refusal> {
 }
 
 /// Whether `text` is a host with an optional port (RFC 3986 3.2.2, no user part).
-fn is_host(text: &str) -> bool {
+pub(super) fn is_host(text: &str) -> bool {
     let (name, port) = match text.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
             Some((address, port)) if address.parse::<std::net::Ipv6Addr>().is_ok() => ("v6", port),
@@ -153,6 +153,11 @@ pub(super) fn host(parts: &Parts) -> String {
         .and_then(|host| host.to_str().ok())
         .or_else(|| parts.uri.authority().map(http::uri::Authority::as_str))
         .unwrap_or_default();
+    host_name(host)
+}
+
+/// A host without its port, in lower case.
+pub(super) fn host_name(host: &str) -> String {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split_once(']').map_or(host, |(address, _)| address),
         None => host.split_once(':').map_or(host, |(name, _)| name),

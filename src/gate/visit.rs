@@ -218,7 +218,11 @@ impl Gate {
                     self.metrics.upstream_failures.inc();
                     tracing::warn!(room = %site.room.config().name, ?failure, "the app did not answer");
                 }
-                let mut response = self.problem_in(language_of(languages.as_ref()), page, kind::of(failure));
+                let mut response = self.problem_in(
+                    language_of(languages.as_ref().map(HeaderValue::as_bytes)),
+                    page,
+                    kind::of(failure),
+                );
                 set_tokens(response.headers_mut(), &site, &inside.visitor, &inside.grant);
                 if failure.is_the_visitors() { close(response) } else { response }
             }

@@ -15,11 +15,14 @@ use super::seal::{Seal, SealedPass, SealedPlace};
 use crate::config;
 use crate::domain::id::{RoomName, VisitorId};
 use crate::domain::time::Timestamp;
+use crate::server::PlainGet;
 
 pub(super) const CLIENT: HeaderName = HeaderName::from_static("usher-client");
 pub(super) const VISITOR_TOKEN: HeaderName = HeaderName::from_static("usher-visitor-token");
 pub(super) const PLACE_TOKEN: HeaderName = HeaderName::from_static("usher-place-token");
 pub(super) const PASS_TOKEN: HeaderName = HeaderName::from_static("usher-pass-token");
+
+static COOKIES: HeaderName = COOKIE;
 
 /// How the visitor carries its tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,45 +109,62 @@ pub(super) fn is_gate_cookie(name: &[u8]) -> bool {
 }
 
 /// Name and value of every cookie of a request, whitespace around them dropped.
-pub(super) fn cookies(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], &[u8])> {
-    headers.get_all(COOKIE).iter().flat_map(|line| line.as_bytes().split(|&b| b == b';')).filter_map(|pair| {
+fn cookies(fields: &impl Fields) -> impl Iterator<Item = (&[u8], &[u8])> {
+    fields.all(&COOKIES).flat_map(|line| line.split(|&b| b == b';')).filter_map(|pair| {
         let at = pair.iter().position(|&b| b == b'=')?;
         Some((pair[..at].trim_ascii(), pair[at + 1..].trim_ascii()))
     })
 }
 
-/// The value of a header that occurs exactly once.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
-    let mut values = headers.get_all(name).iter();
-    values.next().filter(|_| values.next().is_none()).map(HeaderValue::as_bytes)
+/// A request's header fields, however it was read.
+pub(super) trait Fields {
+    /// The values of a field, in order.
+    fn all<'a>(&'a self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]>;
+
+    /// The value of a field that occurs exactly once.
+    fn single<'a>(&'a self, name: &HeaderName) -> Option<&'a [u8]> {
+        let mut values = self.all(name);
+        values.next().filter(|_| values.next().is_none())
+    }
+}
+
+impl Fields for HeaderMap {
+    fn all<'a>(&'a self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+        self.get_all(name).iter().map(HeaderValue::as_bytes)
+    }
+}
+
+impl Fields for PlainGet<'_> {
+    fn all<'a>(&'a self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+        PlainGet::all(self, name.as_str())
+    }
 }
 
 impl Visitor {
     /// Reads the visitor of a request to `room`.
     pub(super) fn read(
-        headers: &HeaderMap,
+        fields: &impl Fields,
         room: &config::Room,
         names: &CookieNames,
         seal: &Seal,
         now: Timestamp,
     ) -> Self {
-        if let Some(header) = &room.session_header
-            && let Some(values) =
-                headers.contains_key(header.as_str()).then(|| headers.get_all(header.as_str()))
-        {
-            let mut values = values.iter();
-            let value = values.next().filter(|_| values.next().is_none());
-            let id = value.and_then(|value| session_id(&room.name, value.as_bytes()));
-            return Self { carrier: Carrier::Session, id, go: None, place: None, pass: None };
+        if let Some(header) = &room.session_header {
+            let mut values = fields.all(header);
+            if let Some(value) = values.next() {
+                let id = session_id(&room.name, value).filter(|_| values.next().is_none());
+                return Self { carrier: Carrier::Session, id, go: None, place: None, pass: None };
+            }
         }
-        let by_token = single(headers, &CLIENT).is_some_and(|v| v.eq_ignore_ascii_case(b"token"))
-            || [&VISITOR_TOKEN, &PLACE_TOKEN, &PASS_TOKEN].iter().any(|name| headers.contains_key(*name));
+        let by_token = fields.single(&CLIENT).is_some_and(|v| v.eq_ignore_ascii_case(b"token"))
+            || [&VISITOR_TOKEN, &PLACE_TOKEN, &PASS_TOKEN]
+                .iter()
+                .any(|name| fields.all(name).next().is_some());
         if by_token {
-            let [visitor, place, pass] =
-                [&VISITOR_TOKEN, &PLACE_TOKEN, &PASS_TOKEN].map(|name| single(headers, name));
-            return Self::open(Carrier::Tokens, [visitor, place, pass], &room.name, seal, now);
+            let tokens = [&VISITOR_TOKEN, &PLACE_TOKEN, &PASS_TOKEN].map(|name| fields.single(name));
+            return Self::open(Carrier::Tokens, tokens, &room.name, seal, now);
         }
-        let tokens = read_cookies(headers, [&names.visitor, &names.place, &names.pass]);
+        let tokens = read_cookies(fields, [&names.visitor, &names.place, &names.pass]);
         Self::open(Carrier::Cookies, tokens, &room.name, seal, now)
     }
 
@@ -171,10 +191,10 @@ impl Visitor {
 }
 
 /// The tokens in cookies of these names; a name that occurs twice counts as absent.
-fn read_cookies<'a>(headers: &'a HeaderMap, names: [&String; 3]) -> [Option<&'a [u8]>; 3] {
+fn read_cookies<'a>(fields: &'a impl Fields, names: [&String; 3]) -> [Option<&'a [u8]>; 3] {
     let mut found = [None; 3];
     let mut twice = [false; 3];
-    for (name, value) in cookies(headers) {
+    for (name, value) in cookies(fields) {
         if let Some(i) = names.iter().position(|own| own.as_bytes() == name) {
             twice[i] |= found[i].is_some();
             found[i] = Some(value);

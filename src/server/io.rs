@@ -7,13 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Bounds;
 use crate::clock::Clock;
-use crate::domain::time::millis;
+use crate::domain::time::{Timestamp, millis};
 
 /// Unread bytes thrown away after the last answer, so that the peer can read
 /// it: closing a socket with unread input resets it.
@@ -24,6 +25,9 @@ const LINGER: Duration = Duration::from_millis(500);
 /// Bytes a second that a peer must take while an answer waits for it.
 const LEAST_RATE: u64 = 1_024;
 
+/// An idle HTTP/1 connection gives its buffers back after this.
+pub(super) const PARK_AFTER: Duration = Duration::from_secs(2);
+
 /// What a connection is waiting for, and since when.
 pub(super) struct Activity {
     clock: Arc<dyn Clock>,
@@ -31,6 +35,10 @@ pub(super) struct Activity {
     framed: bool,
     /// The peer was told to go, and has one more idle timeout to do so.
     retired: AtomicBool,
+    /// There are buffers to give back while nothing goes on.
+    parks: AtomicBool,
+    /// Hyper is told to end; the stream is not.
+    parking: AtomicBool,
     /// Requests being answered.
     busy: AtomicU32,
     /// Since when (ms, never 0) a head is awaited in full; 0 = none begun.
@@ -56,6 +64,8 @@ pub(super) enum Verdict {
     Wait(Duration),
     /// Idle too long: it takes no new requests, ends what it still writes.
     Retire(Duration),
+    /// Idle for a while: it needs no buffers until its next request.
+    Park,
     /// A deadline has passed.
     Cut,
 }
@@ -83,6 +93,8 @@ impl Activity {
             clock,
             framed,
             retired: AtomicBool::new(false),
+            parks: AtomicBool::new(false),
+            parking: AtomicBool::new(false),
             busy: AtomicU32::new(0),
             head_since: AtomicU64::new(now),
             idle_since: AtomicU64::new(now),
@@ -132,10 +144,41 @@ impl Activity {
         }
     }
 
+    /// A request was answered while its connection was parked. Tells the time.
+    pub(super) fn answered(&self) -> Timestamp {
+        self.head_since.store(0, Ordering::Relaxed);
+        self.idle_since.store(self.now(), Ordering::Relaxed);
+        self.clock.now()
+    }
+
+    /// Whether the connection is to be parked when it has been idle for a while.
+    pub(super) fn set_parks(&self, parks: bool) {
+        self.parks.store(parks, Ordering::Relaxed);
+    }
+
+    /// Whether hyper's end is not to be the stream's.
+    pub(super) fn set_parking(&self, parking: bool) {
+        self.parking.store(parking, Ordering::Relaxed);
+    }
+
+    fn may_park(&self) -> bool {
+        self.parks.load(Ordering::Relaxed)
+            && !self.is_stalled_or_busy()
+            && self.head_since.load(Ordering::Relaxed) == 0
+            && self.now().saturating_sub(self.idle_since.load(Ordering::Relaxed)) >= millis(PARK_AFTER)
+    }
+
     /// What to do at this moment.
     pub(super) fn verdict(&self, bounds: &Bounds) -> Verdict {
         if let Some(left) = self.time_left(bounds) {
-            return Verdict::Wait(left);
+            if self.may_park() {
+                return Verdict::Park;
+            }
+            return Verdict::Wait(if self.parks.load(Ordering::Relaxed) {
+                left.min(PARK_AFTER)
+            } else {
+                left
+            });
         }
         let idle = !self.is_stalled_or_busy() && self.head_since.load(Ordering::Relaxed) == 0;
         if !(self.framed && idle) || self.retired.swap(true, Ordering::Relaxed) {
@@ -219,6 +262,11 @@ pub(super) struct Watched<I> {
     io: TokioIo<I>,
     activity: Arc<Activity>,
     lingering: Option<Linger>,
+    /// Read while parked, for hyper to read first.
+    put_back: Bytes,
+    /// Of an answer given while parked.
+    pub(super) unsent: Vec<u8>,
+    pub(super) unflushed: bool,
 }
 
 struct Linger {
@@ -228,7 +276,31 @@ struct Linger {
 
 impl<I> Watched<I> {
     pub(super) fn new(io: I, activity: Arc<Activity>) -> Self {
-        Self { io: TokioIo::new(io), activity, lingering: None }
+        Self {
+            io: TokioIo::new(io),
+            activity,
+            lingering: None,
+            put_back: Bytes::new(),
+            unsent: Vec::new(),
+            unflushed: false,
+        }
+    }
+
+    pub(super) fn activity(&self) -> &Arc<Activity> {
+        &self.activity
+    }
+
+    /// Bytes for hyper to read before all others.
+    pub(super) fn put_back(&mut self, bytes: &[u8]) {
+        self.activity.bytes_came();
+        self.put_back = Bytes::copy_from_slice(bytes);
+    }
+}
+
+impl<I: AsyncRead + Unpin> Watched<I> {
+    /// Reads past hyper.
+    pub(super) fn poll_bytes(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(self.io.inner_mut()).poll_read(cx, buf)
     }
 }
 
@@ -236,8 +308,13 @@ impl<I: AsyncRead + Unpin> Read for Watched<I> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-        buf: ReadBufCursor<'_>,
+        mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.put_back.is_empty() {
+            let now = self.put_back.len().min(buf.remaining());
+            buf.put_slice(&self.put_back.split_to(now));
+            return Poll::Ready(Ok(()));
+        }
         let read = ready!(Pin::new(&mut self.io).poll_read(cx, buf));
         self.activity.bytes_came();
         Poll::Ready(read)
@@ -274,6 +351,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Write for Watched<I> {
     /// Ends our side, then reads what the peer still sends for a moment.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        if this.activity.parking.load(Ordering::Relaxed) {
+            return Poll::Ready(Ok(()));
+        }
         if this.lingering.is_none() {
             ready!(Pin::new(&mut this.io).poll_shutdown(cx))?;
         }

@@ -1,8 +1,10 @@
-//! Deadlines as a real HTTP/2 client meets them.
+//! Deadlines as a real HTTP/2 client meets them, and parking over HTTP/1.
 
 use http_body_util::{BodyExt as _, Either, Empty, Full};
 use hyper::client::conn::http2::{Builder, SendRequest};
 use tokio::task::JoinHandle;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::*;
 use crate::clock::SystemClock;
@@ -145,4 +147,74 @@ async fn a_client_that_says_nothing_at_all_is_cut_after_the_time_of_a_head() {
     let (_silent, far) = tokio::io::duplex(1 << 20);
     let server = serve(far, LONG * 60);
     tokio::time::timeout(LONG, server).await.expect("cut").expect("no panic");
+}
+
+/// Says who answers: hyper's way or the parked one.
+#[derive(Default)]
+struct Ways {
+    at_once: std::sync::atomic::AtomicU64,
+}
+
+impl Handler for Ways {
+    type Body = Full<Bytes>;
+
+    async fn handle(self: &Arc<Self>, _: SocketAddr, _: Request<Incoming>) -> Response<Self::Body> {
+        Response::new(Full::from("by hyper"))
+    }
+
+    fn answer_at_once(&self, request: &PlainGet<'_>) -> Option<Response<Bytes>> {
+        (request.target == "/parked").then(|| {
+            self.at_once.fetch_add(1, Ordering::Relaxed);
+            Response::new(Bytes::from_static(b"parked"))
+        })
+    }
+}
+
+async fn ask(near: &mut tokio::io::DuplexStream, path: &str, body: &str) -> bool {
+    near.write_all(format!("GET {path} HTTP/1.1\r\nHost: t\r\n\r\n").as_bytes()).await.expect("written");
+    let mut heard = Vec::new();
+    let whole = async {
+        while !heard.ends_with(body.as_bytes()) {
+            if near.read_buf(&mut heard).await.expect("read") == 0 {
+                return false;
+            }
+        }
+        heard.starts_with(b"HTTP/1.1 200 OK\r\n")
+    };
+    tokio::time::timeout(LONG, whole).await.expect("in time")
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_parked_again() {
+    let (mut near, far) = tokio::io::duplex(1 << 16);
+    let ways = Arc::new(Ways::default());
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let connections = Connections::new(None, None);
+    let app = HttpApp::new(Arc::clone(&ways), Bounds::default(), None, connections, clock);
+    let server = tokio::spawn(async move {
+        let (_stays, shutdown) = tokio::sync::watch::channel(false);
+        app.serve_http1(far, SocketAddr::from(([127, 0, 0, 1], 1)), &shutdown).await;
+    });
+    let at_once = || ways.at_once.load(Ordering::Relaxed);
+    assert!(ask(&mut near, "/parked", "parked").await);
+    assert_eq!(at_once(), 1, "parked from the start");
+    for _ in 0..2 {
+        let before = at_once();
+        assert!(ask(&mut near, "/other", "by hyper").await);
+        assert!(ask(&mut near, "/parked", "by hyper").await, "hyper keeps a connection that is in use");
+        assert_eq!(at_once(), before);
+        // Whenever it was parked: from then on every answer is at once.
+        let mut asked = 0;
+        while at_once() == before {
+            tokio::time::sleep(io::PARK_AFTER * 2).await;
+            near.write_all(b"GET /parked HTTP/1.1\r\nHost: t\r\n\r\n").await.expect("written");
+            assert!(near.read_u8().await.is_ok(), "still open");
+            let mut rest = vec![0; 4_096];
+            assert!(near.read(&mut rest).await.is_ok());
+            asked += 1;
+            assert!(asked < 10, "parked again");
+        }
+    }
+    drop(near);
+    tokio::time::timeout(LONG, server).await.expect("ended").expect("no panic");
 }

@@ -2,6 +2,7 @@
 
 mod framing;
 mod headers;
+mod park;
 mod target;
 mod tokens;
 mod upgrade;

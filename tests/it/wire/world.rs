@@ -118,7 +118,7 @@ impl World {
     }
 
     /// A known-good request on a new connection.
-    async fn check_good(&mut self, id: &str) {
+    pub(super) async fn check_good(&mut self, id: &str) {
         let target = format!("/mine/{}", self.asked);
         self.asked += 1;
         let answer = self.holder.get(&target).await;

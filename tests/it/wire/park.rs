@@ -1,0 +1,131 @@
+//! Polls that are answered without hyper, between requests that are not.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpSocket;
+
+use super::world::World;
+use crate::support::app::FakeApp;
+use crate::support::gate::TestGate;
+use crate::support::http1::Answer;
+use crate::support::raw::{DEADLINE, Raw};
+
+/// A full room, and the cookies of somebody who waits before it.
+async fn waiting(more: &str) -> (TestGate, String) {
+    let app = FakeApp::start().await;
+    let more = format!("{more}capacity = 1\npoll = {{ min = \"0s\" }}");
+    let gate = TestGate::before(&app, &more).await;
+    let _inside = gate.admitted().await;
+    let mut client = gate.client();
+    client.join().await;
+    client.until_state("waiting").await;
+    let cookie = client.cookie();
+    (gate, cookie)
+}
+
+fn poll(cookie: &str, more: &str) -> String {
+    format!("GET /queue/status HTTP/1.1\r\nHost: t.test\r\nCookie: {cookie}\r\n{more}\r\n")
+}
+
+/// What of an answer is the same each time.
+fn shape(answer: &Answer) -> (u16, BTreeSet<String>, Vec<String>) {
+    let fields = answer.fields.iter().map(|(name, _)| name.to_lowercase()).collect();
+    let keys = answer.json().as_object().expect("an object").keys().cloned().collect();
+    (answer.status, fields, keys)
+}
+
+#[tokio::test]
+async fn a_poll_is_answered_alike_with_and_without_hyper() {
+    let (gate, cookie) = waiting("").await;
+    let mut raw = Raw::connect(gate.address()).await;
+    raw.send(poll(&cookie, "").as_bytes()).await;
+    let parked = raw.answer().await;
+    assert_eq!(parked.json()["state"], "waiting");
+    // A length makes it hyper's.
+    raw.send(poll(&cookie, "Content-Length: 0\r\n").as_bytes()).await;
+    assert_eq!(shape(&raw.answer().await), shape(&parked));
+    let forged = cookie.replace("usher_place=", "usher_place=x");
+    for cookie in ["a=b", &forged] {
+        let mut answers = Vec::new();
+        for more in ["", "Content-Length: 0\r\n"] {
+            let mut raw = Raw::connect(gate.address()).await;
+            raw.send(poll(cookie, more).as_bytes()).await;
+            answers.push(shape(&raw.answer().await));
+        }
+        assert_eq!(answers[0], answers[1], "{cookie}");
+    }
+}
+
+#[tokio::test]
+async fn one_connection_carries_polls_and_everything_else() {
+    let mut world = World::with("").await;
+    let cookie = world.holder.cookie();
+    let mut raw = Raw::connect(world.gate.address()).await;
+    let status = poll(&cookie, "");
+    for round in 0..2 {
+        raw.send(status.as_bytes()).await;
+        assert_eq!(raw.answer().await.json()["state"], "admitted");
+        // In pieces.
+        let (first, second) = status.as_bytes().split_at(30);
+        raw.send(first).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        raw.send(second).await;
+        assert_eq!(raw.answer().await.status, 200);
+        // Two at once, then one with a body for the app, answered in order.
+        let post = format!(
+            "POST /r{round} HTTP/1.1\r\nHost: t.test\r\nCookie: {cookie}\r\nContent-Length: 5\r\n\r\nhello"
+        );
+        raw.send(format!("{status}{status}{post}").as_bytes()).await;
+        for _ in 0..2 {
+            assert_eq!(raw.answer().await.json()["state"], "admitted");
+        }
+        assert_eq!(raw.answer().await.status, 200);
+        assert_eq!(world.app.seen_at(&format!("/r{round}")).len(), 1);
+        // Long enough to be parked again.
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    world.check_good("after").await;
+    assert!(world.gate.is_well());
+}
+
+#[tokio::test]
+async fn a_parked_connection_ends_when_idle_and_when_the_gate_stops() {
+    let (gate, cookie) = waiting("[gate.limits]\nidle_timeout = \"1s\"\n[[room]]\n").await;
+    let mut raw = Raw::connect(gate.address()).await;
+    raw.send(poll(&cookie, "").as_bytes()).await;
+    assert_eq!(raw.answer().await.status, 200);
+    assert!(raw.closes(DEADLINE).await, "idle");
+
+    let (mut gate, cookie) = waiting("").await;
+    let mut raw = Raw::connect(gate.address()).await;
+    raw.send(poll(&cookie, "").as_bytes()).await;
+    assert_eq!(raw.answer().await.status, 200);
+    gate.signal("TERM");
+    assert!(raw.closes(DEADLINE).await, "stopping");
+    assert_eq!(gate.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn somebody_who_polls_and_never_reads_is_cut_in_bounded_memory() {
+    let (mut gate, cookie) = waiting("[gate.limits]\nidle_timeout = \"2s\"\n[[room]]\n").await;
+    let before = gate.resident();
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4_096).expect("a small buffer");
+    let mut stream = socket.connect(gate.address()).await.expect("the listener accepts");
+    let request = poll(&cookie, "");
+    let flood = async {
+        // One at a time: each is whole, and is answered.
+        for _ in 0..200_000 {
+            if stream.write_all(request.as_bytes()).await.is_err() {
+                return true;
+            }
+        }
+        false
+    };
+    let cut = tokio::time::timeout(Duration::from_secs(60), flood).await;
+    assert_eq!(cut, Ok(true), "the connection is cut");
+    assert!(gate.resident() < before + (32 << 20), "{before} -> {}", gate.resident());
+    assert!(gate.is_well());
+}
