@@ -186,35 +186,38 @@ async fn ask(near: &mut tokio::io::DuplexStream, path: &str, body: &str) -> bool
 
 #[tokio::test]
 async fn an_idle_connection_is_parked_again() {
-    let (mut near, far) = tokio::io::duplex(1 << 16);
-    let ways = Arc::new(Ways::default());
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let connections = Connections::new(None, None);
-    let app = HttpApp::new(Arc::clone(&ways), Bounds::default(), None, connections, clock);
-    let server = tokio::spawn(async move {
-        let (_stays, shutdown) = tokio::sync::watch::channel(false);
-        app.serve_http1(far, SocketAddr::from(([127, 0, 0, 1], 1)), &shutdown).await;
-    });
-    let at_once = || ways.at_once.load(Ordering::Relaxed);
-    assert!(ask(&mut near, "/parked", "parked").await);
-    assert_eq!(at_once(), 1, "parked from the start");
-    for _ in 0..2 {
-        let before = at_once();
-        assert!(ask(&mut near, "/other", "by hyper").await);
-        assert!(ask(&mut near, "/parked", "by hyper").await, "hyper keeps a connection that is in use");
-        assert_eq!(at_once(), before);
-        // Whenever it was parked: from then on every answer is at once.
-        let mut asked = 0;
-        while at_once() == before {
-            tokio::time::sleep(io::PARK_AFTER * 2).await;
-            near.write_all(b"GET /parked HTTP/1.1\r\nHost: t\r\n\r\n").await.expect("written");
-            assert!(near.read_u8().await.is_ok(), "still open");
-            let mut rest = vec![0; 4_096];
-            assert!(near.read(&mut rest).await.is_ok());
-            asked += 1;
-            assert!(asked < 10, "parked again");
+    in_time(|| async {
+        let (mut near, far) = tokio::io::duplex(1 << 16);
+        let ways = Arc::new(Ways::default());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let connections = Connections::new(None, None);
+        let app = HttpApp::new(Arc::clone(&ways), Bounds::default(), None, connections, clock);
+        let server = tokio::spawn(async move {
+            let (_stays, shutdown) = tokio::sync::watch::channel(false);
+            app.serve_http1(far, SocketAddr::from(([127, 0, 0, 1], 1)), &shutdown).await;
+        });
+        let at_once = || ways.at_once.load(Ordering::Relaxed);
+        assert!(ask(&mut near, "/parked", "parked").await);
+        assert_eq!(at_once(), 1, "parked from the start");
+        for _ in 0..2 {
+            let before = at_once();
+            assert!(ask(&mut near, "/other", "by hyper").await);
+            assert!(ask(&mut near, "/parked", "by hyper").await, "hyper keeps a connection that is in use");
+            assert_eq!(at_once(), before);
+            // Whenever it was parked: from then on every answer is at once.
+            let mut asked = 0;
+            while at_once() == before {
+                tokio::time::sleep(io::PARK_AFTER * 2).await;
+                near.write_all(b"GET /parked HTTP/1.1\r\nHost: t\r\n\r\n").await.expect("written");
+                assert!(near.read_u8().await.is_ok(), "still open");
+                let mut rest = vec![0; 4_096];
+                assert!(near.read(&mut rest).await.is_ok());
+                asked += 1;
+                assert!(asked < 10, "parked again");
+            }
         }
-    }
-    drop(near);
-    tokio::time::timeout(LONG, server).await.expect("ended").expect("no panic");
+        drop(near);
+        tokio::time::timeout(LONG, server).await.expect("ended").expect("no panic");
+    })
+    .await;
 }
