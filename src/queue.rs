@@ -18,7 +18,7 @@ mod storetime;
 mod view;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::{ArcSwap, Guard};
@@ -95,6 +95,8 @@ pub struct Room {
     arrivals: Arrivals,
     memory: Memory,
     ready: AtomicBool,
+    /// Changes that operators made through this gate.
+    changes: AtomicU64,
     /// How long those admitted through this gate had waited, in ms.
     waits: Mutex<Histogram<u64>>,
     /// Passes that ended before their time, until their own end.
@@ -118,6 +120,7 @@ impl Room {
             arrivals: Arrivals::default(),
             memory: Memory::default(),
             ready: AtomicBool::new(false),
+            changes: AtomicU64::new(0),
             waits: Mutex::new(Histogram::new_with_max(LONGEST_WAIT_MS, 2).expect("fixed bounds")),
             revoked: DashMap::new(),
             cancel: CancellationToken::new(),
@@ -186,7 +189,8 @@ impl Room {
     #[must_use]
     pub fn admits(&self, epoch: Epoch, pass: &Pass, now: Timestamp) -> bool {
         let view = self.view.load();
-        view.knows(epoch) && pass.is_live(now) && !self.revoked.contains_key(&(pass.number, pass.issued_at))
+        let known = view.knows(epoch) || recovery::may_be_lost(&view, epoch);
+        known && pass.is_live(now) && !self.revoked.contains_key(&(pass.number, pass.issued_at))
     }
 
     /// A poll by the holder of a place: counted as a sign of life, paced, and
@@ -379,12 +383,18 @@ impl Room {
         change(&mut overrides);
         self.store.set_overrides(&config.name, &overrides).await?;
         let settings = overrides.apply(&config.line);
+        // Before the view, so that a report from before the change cannot undo it there.
+        self.changes.fetch_add(1, Ordering::SeqCst);
         self.view.rcu(|view| View {
             overrides: overrides.clone(),
             settings: settings.clone(),
             ..View::clone(view)
         });
         Ok(())
+    }
+
+    fn changes(&self) -> u64 {
+        self.changes.load(Ordering::SeqCst)
     }
 
     /// Ends the line and begins a new one.

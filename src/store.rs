@@ -145,8 +145,9 @@ pub trait Store: Send + Sync + 'static {
     /// Expires, evicts and forgets, bounded per call.
     async fn make_room(&self, room: &RoomName) -> Result<(), StoreError>;
 
-    /// Admits a batch if a tick is due.
-    async fn admit(&self, room: &RoomName) -> Result<Report, StoreError>;
+    /// Admits a batch if a tick is due, and the line is the one that the caller
+    /// knew and not behind that; tells how it stands either way.
+    async fn admit(&self, room: &RoomName, known: Option<&Known>) -> Result<Report, StoreError>;
 
     /// Ends a place or pass before its time; `None` when there was none.
     async fn end(

@@ -80,7 +80,7 @@ impl fmt::Display for PlaceNumber {
 }
 
 /// Which line of a room this is; a new one begins when an operator clears it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u64);
 
 impl fmt::Display for Epoch {

@@ -73,7 +73,7 @@ impl Gate {
             return Arrived::TooEarly(left);
         }
         let alive = visitor.place.filter(|p| site.room.was_alive(p.seen_at));
-        if let Some(sealed) = alive.filter(|p| site.room.tells_of(&p.place)) {
+        if let Some(sealed) = alive.filter(|p| site.room.tells_of(p.place.epoch, p.place.number)) {
             return Arrived::Waiting(self.as_last_shown(site, &sealed));
         }
         let newcomer = visitor.place.is_none_or(|p| p.place.epoch != site.room.view().epoch);
@@ -93,7 +93,7 @@ impl Gate {
             turn => turn,
         };
         let arrived = self.arrived(site, visitor, turn, now);
-        if how == How::Poll && !matches!(arrived, Arrived::Admitted(_)) {
+        if how == How::Poll && lost.is_none() && !matches!(arrived, Arrived::Admitted(_)) {
             self.pace_out(site, visitor, &arrived, now);
         }
         self.remember(site, visitor, arrived, now)

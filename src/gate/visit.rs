@@ -103,7 +103,7 @@ impl Gate {
     ) -> Facts {
         let live = visitor.pass.filter(|p| site.room.admits(p.epoch, &p.pass, now));
         if let Some(sealed) = live {
-            site.room.shown(sealed.visitor, &sealed.pass);
+            site.room.shown(sealed.visitor, sealed.epoch, &sealed.pass);
         }
         Facts {
             has_pass: live.is_some(),

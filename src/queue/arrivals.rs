@@ -234,3 +234,48 @@ fn refuse(room: &Room, group: Vec<Arrival>, why: &StoreError) {
         let _ = arrival.answer.send(Err(why.clone()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VISITOR: VisitorId = VisitorId::from_bytes([7; 16]);
+
+    fn under_way(arrivals: &Arrivals) -> usize {
+        arrivals.under_way.load(Ordering::Relaxed)
+    }
+
+    /// A visitor that goes away while it waits for its answer.
+    async fn give_up(arrivals: &Arrivals) {
+        tokio::select! {
+            biased;
+            answer = arrivals.send(VISITOR, Wish::Join(Intent::Join, true)) => panic!("{answer:?}"),
+            () = std::future::ready(()) => {}
+        }
+    }
+
+    #[tokio::test]
+    async fn who_goes_away_is_counted_until_the_store_has_been_asked_and_no_longer() {
+        let arrivals = Arrivals::default();
+        for _ in 0..3 {
+            give_up(&arrivals).await;
+        }
+        assert_eq!(under_way(&arrivals), 3, "the store will still be asked");
+        for arrival in arrivals.group().await {
+            let _ = arrival.answer.send(Ok(Turn::Unknown));
+        }
+        assert_eq!(under_way(&arrivals), 0);
+    }
+
+    #[tokio::test]
+    async fn too_many_at_once_are_refused_and_not_counted() {
+        let arrivals = Arrivals::default();
+        arrivals.under_way.store(IN_FLIGHT, Ordering::Relaxed);
+        for _ in 0..3 {
+            let refused = arrivals.send(VISITOR, Wish::Look).await;
+            assert!(matches!(refused, Err(StoreError::Away(_))), "{refused:?}");
+            assert_eq!(under_way(&arrivals), IN_FLIGHT);
+        }
+        arrivals.under_way.store(0, Ordering::Relaxed);
+    }
+}

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{Room, View, arrivals, recovery};
 use crate::domain::estimate::Estimate;
-use crate::domain::id::PlaceNumber;
+use crate::domain::id::{Epoch, PlaceNumber};
 use crate::domain::line::Standing;
 use crate::domain::rank::Rank;
 use crate::store::{LogPage, Report, StoreError};
@@ -17,6 +17,7 @@ use crate::store::{LogPage, Report, StoreError};
 /// The log is read at least this often, so that a revoked pass is dead
 /// everywhere within a second.
 const FOLLOW: Duration = Duration::from_millis(400);
+const _: () = assert!(FOLLOW.as_millis() * 2 < 1_000);
 /// Between two attempts while the store is away.
 const RETRY: Duration = Duration::from_millis(100);
 /// Waiting numbers in one read of a snapshot.
@@ -30,6 +31,8 @@ const SIGNS: usize = 1_000;
 #[derive(Default)]
 pub(super) struct State {
     open: bool,
+    /// The line that the following tells of.
+    pub(super) epoch: Epoch,
     pub(super) log_seq: u64,
     /// How often the line that the view shows had come back.
     pub(super) recoveries: u64,
@@ -64,7 +67,8 @@ async fn step(room: &Room, state: &mut State) -> Result<Duration, StoreError> {
     send_signs(room, state).await?;
     room.store.make_room(&name).await?;
     let known = recovery::known(room, state);
-    let mut report = match room.store.admit(&name).await {
+    let changes = room.changes();
+    let mut report = match room.store.admit(&name, known.as_ref()).await {
         // A full store admits nobody, but room is made and passes are revoked all the same.
         Err(StoreError::Full) => recovery::reopen(room, known).await?,
         report => report?,
@@ -78,7 +82,7 @@ async fn step(room: &Room, state: &mut State) -> Result<Duration, StoreError> {
         return come_back(room, state, report).await;
     }
     let rank = follow(room, state, &report).await?;
-    publish(room, state, report, rank);
+    publish(room, state, report, rank, changes);
     match arrivals::catch_up(room).await {
         Err(StoreError::Full) => {}
         caught_up => caught_up?,
@@ -96,6 +100,7 @@ async fn come_back(room: &Room, state: &mut State, report: Report) -> Result<Dur
     let left = standing.recovering_until.since(standing.now);
     if standing.epoch != room.view().epoch {
         room.heartbeats.clear();
+        (state.epoch, state.log_seq) = (standing.epoch, standing.log_seq);
     }
     room.view.rcu(|view| {
         let same = view.epoch == standing.epoch;
@@ -117,6 +122,7 @@ async fn open(room: &Room, state: &mut State) -> Result<(), StoreError> {
     // Before the settings are read: a change after this is sent at the next step.
     set_stale(room, false);
     let config = Arc::clone(&*room.config());
+    let changes = room.changes();
     let opened = recovery::reopen(room, recovery::known(room, state)).await;
     let report = opened.inspect_err(|_| set_stale(room, true))?;
     recovery::check_line(room, &report.standing).inspect_err(|_| set_stale(room, true))?;
@@ -124,11 +130,14 @@ async fn open(room: &Room, state: &mut State) -> Result<(), StoreError> {
     let same_line = report.standing.epoch == room.view().epoch && state.open;
     let coming_back = report.standing.now < report.standing.recovering_until;
     let settings = report.overrides.apply(&config.line);
-    room.view.rcu(|view| View { settings: settings.clone(), ..View::clone(view) });
+    room.view.rcu(|view| match room.changes() == changes {
+        true => View { settings: settings.clone(), ..View::clone(view) },
+        false => View::clone(view),
+    });
     if !same_line && !coming_back {
         let rank = snapshot(room, state, &report.standing).await?;
         state.estimate = Estimate::default();
-        publish(room, state, report, rank);
+        publish(room, state, report, rank, changes);
     }
     state.open = true;
     room.ready.store(true, Ordering::Relaxed);
@@ -165,7 +174,7 @@ async fn snapshot(room: &Room, state: &mut State, standing: &Standing) -> Result
     if standing.epoch != room.view().epoch {
         room.memory.clear();
     }
-    state.log_seq = standing.log_seq;
+    (state.epoch, state.log_seq) = (standing.epoch, standing.log_seq);
     (state.recoveries, state.told) = (standing.recoveries, standing.recoveries);
     Ok(Arc::new(rank))
 }
@@ -196,7 +205,8 @@ async fn follow(room: &Room, state: &mut State, report: &Report) -> Result<Arc<R
     Ok(rank)
 }
 
-fn publish(room: &Room, state: &mut State, report: Report, mut rank: Arc<Rank>) {
+/// Shows a report in the view; `changes` were made here when it was asked for.
+fn publish(room: &Room, state: &mut State, report: Report, mut rank: Arc<Rank>, changes: u64) {
     let standing = report.standing;
     state.estimate.note(standing.now, standing.next.0.saturating_sub(1 + standing.waiting));
     let old = room.view();
@@ -216,17 +226,23 @@ fn publish(room: &Room, state: &mut State, report: Report, mut rank: Arc<Rank>) 
     let recovering_until =
         if recovered { standing.now + settings.idle_timeout / 4 } else { old.recovering_until };
     let speed = state.estimate.speed();
-    room.view.rcu(|view| View {
-        epoch: standing.epoch,
-        rank: Arc::clone(&rank),
-        standing: Some(standing.clone()),
-        settings: settings.clone(),
-        overrides: report.overrides.clone(),
-        speed,
-        degraded: false,
-        rebuilding: false,
-        stale_settings: view.stale_settings,
-        recovering_until,
+    room.view.rcu(|view| {
+        // An operator's change of a moment ago is newer than the report.
+        let is_news = room.changes() == changes;
+        let (settings, overrides) =
+            if is_news { (&settings, &report.overrides) } else { (&view.settings, &view.overrides) };
+        View {
+            epoch: standing.epoch,
+            rank: Arc::clone(&rank),
+            standing: Some(standing.clone()),
+            settings: settings.clone(),
+            overrides: overrides.clone(),
+            speed,
+            degraded: false,
+            rebuilding: false,
+            stale_settings: view.stale_settings,
+            recovering_until,
+        }
     });
 }
 
@@ -272,3 +288,6 @@ pub(super) async fn last_words(room: &Room) {
         tracing::warn!(room = %room.config().name, %why, "signs of life were not sent");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::driver::State;
-use super::{Presented, Room, View};
+use super::{Room, View};
 use crate::domain::id::{Epoch, PlaceNumber, VisitorId};
 use crate::domain::line::{CHUNK, Known, PutBack, Standing};
 use crate::domain::pass::Pass;
@@ -68,7 +68,7 @@ impl Memory {
 impl View {
     /// Whether nothing ever happened in this room.
     fn is_unborn(&self) -> bool {
-        self.standing.as_ref().is_none_or(is_unborn)
+        self.standing.as_ref().is_none_or(|standing| standing.epoch == self.epoch && is_unborn(standing))
     }
 }
 
@@ -86,32 +86,30 @@ impl Room {
         seen_at + view.settings.idle_timeout + view.settings.heartbeat() >= last
     }
 
-    /// A place of another line than the store's, alive until a moment ago. When
-    /// nothing has happened yet in the store's line, it is an empty one in the
-    /// place of that which was lost, and that one comes back.
-    pub fn tells_of(&self, place: &Presented) -> bool {
-        let view = self.view.load();
-        let stranger = view.epoch != place.epoch && view.standing.is_some();
-        if !stranger || !view.is_unborn() {
+    /// A place or pass of another line than the store's, alive until a moment
+    /// ago. When nothing has happened yet in the store's line, it is an empty one
+    /// in the place of that which was lost, and that one comes back.
+    pub fn tells_of(&self, epoch: Epoch, number: PlaceNumber) -> bool {
+        if !may_be_lost(&self.view.load(), epoch) {
             return false;
         }
         let mut told_of = self.memory.told_of.lock();
-        let known = told_of.get_or_insert(Known {
-            epoch: place.epoch,
-            next: PlaceNumber(1),
-            log_seq: 0,
-            recoveries: 0,
-        });
-        known.next = known.next.max(PlaceNumber(place.number.0 + 1));
-        known.epoch == place.epoch
+        let known = told_of.get_or_insert(Known { epoch, next: PlaceNumber(1), log_seq: 0, recoveries: 0 });
+        known.next = known.next.max(PlaceNumber(number.0 + 1));
+        known.epoch == epoch
     }
 
-    /// A pass that was shown while its line comes back.
-    pub fn shown(&self, visitor: VisitorId, pass: &Pass) {
-        if self.view.load().rebuilding {
+    /// A pass that was shown: it counts again when its line comes back.
+    pub fn shown(&self, visitor: VisitorId, epoch: Epoch, pass: &Pass) {
+        if self.is_coming_back() || self.tells_of(epoch, pass.number) {
             self.memory.is_inside(visitor, *pass);
         }
     }
+}
+
+/// Whether `epoch` may be the line that was where an unborn one is now.
+pub(super) fn may_be_lost(view: &View, epoch: Epoch) -> bool {
+    view.epoch != epoch && view.standing.is_some() && view.is_unborn()
 }
 
 /// How far the line had come, as far as this gate knows.
@@ -120,7 +118,8 @@ pub(super) fn known(room: &Room, state: &State) -> Option<Known> {
         return Some(told_of);
     }
     let view = room.view.load();
-    let standing = view.standing.as_ref()?;
+    // After a clear the last word is of the line before.
+    let standing = view.standing.as_ref().filter(|s| s.epoch == view.epoch && s.epoch == state.epoch)?;
     let seen = room.memory.highest.load(Ordering::Relaxed) + 1;
     Some(Known {
         epoch: view.epoch,

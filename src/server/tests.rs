@@ -10,7 +10,9 @@ use super::*;
 use crate::clock::SystemClock;
 
 const IDLE: Duration = Duration::from_millis(600);
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(60);
+/// What a run may stand still without missing a deadline of these tests.
+const MOMENT: Duration = Duration::from_millis(50);
 
 /// Answers with a page at once, or after twice the idle timeout.
 struct Pages;
@@ -75,45 +77,75 @@ async fn get(client: &mut Client, path: &str) -> Response<Incoming> {
     client.send_request(request).await.expect("an answer")
 }
 
+/// Runs a scenario that has to be in time; one that failed counts only when
+/// nothing stood still meanwhile.
+async fn in_time<F: Future<Output = ()> + Send + 'static>(scenario: fn() -> F) {
+    let clock = SystemClock::new();
+    for _ in 0..50 {
+        let run = tokio::spawn(scenario());
+        let mut stood_still = Duration::ZERO;
+        while !run.is_finished() {
+            let before = clock.monotonic();
+            tokio::time::sleep(MOMENT / 5).await;
+            stood_still = stood_still.max(clock.monotonic() - before);
+        }
+        match run.await {
+            Ok(()) => return,
+            Err(_) if stood_still > MOMENT => {}
+            Err(why) => std::panic::resume_unwind(why.into_panic()),
+        }
+    }
+    panic!("this machine never runs long enough");
+}
+
 #[tokio::test]
 async fn a_peer_that_gives_no_window_is_cut() {
-    let (mut client, _connection, server) = connect(builder().initial_stream_window_size(0)).await;
-    let mut answers = Vec::new();
-    for _ in 0..3 {
-        answers.push(get(&mut client, "/page").await);
-    }
-    tokio::time::timeout(LONG, server).await.expect("cut").expect("no panic");
+    in_time(|| async {
+        let (mut client, _connection, server) = connect(builder().initial_stream_window_size(0)).await;
+        let mut answers = Vec::new();
+        for _ in 0..3 {
+            answers.push(get(&mut client, "/page").await);
+        }
+        tokio::time::timeout(LONG, server).await.expect("cut").expect("no panic");
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn an_answer_whose_next_piece_takes_long_goes_on() {
-    let (mut client, _connection, server) = connect(&builder()).await;
-    let _answer = get(&mut client, "/silent").await;
-    tokio::time::sleep(IDLE * 3).await;
-    assert!(!server.is_finished());
-    let page = get(&mut client, "/page").await.into_body().collect().await.expect("a whole page");
-    assert_eq!(page.to_bytes().len(), 200_000);
+    in_time(|| async {
+        let (mut client, _connection, server) = connect(&builder()).await;
+        let _answer = get(&mut client, "/silent").await;
+        tokio::time::sleep(IDLE * 3).await;
+        assert!(!server.is_finished());
+        let page = get(&mut client, "/page").await.into_body().collect().await.expect("a whole page");
+        assert_eq!(page.to_bytes().len(), 200_000);
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn an_idle_connection_lives_on_pings_and_is_ended_with_a_goodbye() {
-    let mut pinging = builder();
-    pinging.keep_alive_interval(IDLE / 12).keep_alive_while_idle(true);
-    let (mut client, connection, server) = connect(&pinging).await;
-    for _ in 0..2 {
-        tokio::time::sleep(IDLE / 2).await;
-        let page = get(&mut client, "/page").await.into_body().collect().await.expect("a whole page");
-        assert_eq!(page.to_bytes().len(), 200_000);
-    }
-    tokio::time::timeout(LONG, server).await.expect("ended").expect("no panic");
-    let goodbye = tokio::time::timeout(LONG, connection).await.expect("ended").expect("no panic");
-    assert!(goodbye.is_ok(), "{goodbye:?}");
+    in_time(|| async {
+        let mut pinging = builder();
+        pinging.keep_alive_interval(IDLE / 12).keep_alive_while_idle(true);
+        let (mut client, connection, server) = connect(&pinging).await;
+        for _ in 0..2 {
+            tokio::time::sleep(IDLE / 2).await;
+            let page = get(&mut client, "/page").await.into_body().collect().await.expect("a whole page");
+            assert_eq!(page.to_bytes().len(), 200_000);
+        }
+        tokio::time::timeout(LONG, server).await.expect("ended").expect("no panic");
+        let goodbye = tokio::time::timeout(LONG, connection).await.expect("ended").expect("no panic");
+        assert!(goodbye.is_ok(), "{goodbye:?}");
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_client_that_says_nothing_at_all_is_cut_after_the_time_of_a_head() {
     let (_silent, far) = tokio::io::duplex(1 << 20);
-    let server = serve(far, Duration::from_secs(60));
+    let server = serve(far, LONG * 60);
     tokio::time::timeout(LONG, server).await.expect("cut").expect("no panic");
 }
 
@@ -154,35 +186,38 @@ async fn ask(near: &mut tokio::io::DuplexStream, path: &str, body: &str) -> bool
 
 #[tokio::test]
 async fn an_idle_connection_is_parked_again() {
-    let (mut near, far) = tokio::io::duplex(1 << 16);
-    let ways = Arc::new(Ways::default());
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-    let connections = Connections::new(None, None);
-    let app = HttpApp::new(Arc::clone(&ways), Bounds::default(), None, connections, clock);
-    let server = tokio::spawn(async move {
-        let (_stays, shutdown) = tokio::sync::watch::channel(false);
-        app.serve_http1(far, SocketAddr::from(([127, 0, 0, 1], 1)), &shutdown).await;
-    });
-    let at_once = || ways.at_once.load(Ordering::Relaxed);
-    assert!(ask(&mut near, "/parked", "parked").await);
-    assert_eq!(at_once(), 1, "parked from the start");
-    for _ in 0..2 {
-        let before = at_once();
-        assert!(ask(&mut near, "/other", "by hyper").await);
-        assert!(ask(&mut near, "/parked", "by hyper").await, "hyper keeps a connection that is in use");
-        assert_eq!(at_once(), before);
-        // Whenever it was parked: from then on every answer is at once.
-        let mut asked = 0;
-        while at_once() == before {
-            tokio::time::sleep(io::PARK_AFTER * 2).await;
-            near.write_all(b"GET /parked HTTP/1.1\r\nHost: t\r\n\r\n").await.expect("written");
-            assert!(near.read_u8().await.is_ok(), "still open");
-            let mut rest = vec![0; 4_096];
-            assert!(near.read(&mut rest).await.is_ok());
-            asked += 1;
-            assert!(asked < 10, "parked again");
+    in_time(|| async {
+        let (mut near, far) = tokio::io::duplex(1 << 16);
+        let ways = Arc::new(Ways::default());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let connections = Connections::new(None, None);
+        let app = HttpApp::new(Arc::clone(&ways), Bounds::default(), None, connections, clock);
+        let server = tokio::spawn(async move {
+            let (_stays, shutdown) = tokio::sync::watch::channel(false);
+            app.serve_http1(far, SocketAddr::from(([127, 0, 0, 1], 1)), &shutdown).await;
+        });
+        let at_once = || ways.at_once.load(Ordering::Relaxed);
+        assert!(ask(&mut near, "/parked", "parked").await);
+        assert_eq!(at_once(), 1, "parked from the start");
+        for _ in 0..2 {
+            let before = at_once();
+            assert!(ask(&mut near, "/other", "by hyper").await);
+            assert!(ask(&mut near, "/parked", "by hyper").await, "hyper keeps a connection that is in use");
+            assert_eq!(at_once(), before);
+            // Whenever it was parked: from then on every answer is at once.
+            let mut asked = 0;
+            while at_once() == before {
+                tokio::time::sleep(io::PARK_AFTER * 2).await;
+                near.write_all(b"GET /parked HTTP/1.1\r\nHost: t\r\n\r\n").await.expect("written");
+                assert!(near.read_u8().await.is_ok(), "still open");
+                let mut rest = vec![0; 4_096];
+                assert!(near.read(&mut rest).await.is_ok());
+                asked += 1;
+                assert!(asked < 10, "parked again");
+            }
         }
-    }
-    drop(near);
-    tokio::time::timeout(LONG, server).await.expect("ended").expect("no panic");
+        drop(near);
+        tokio::time::timeout(LONG, server).await.expect("ended").expect("no panic");
+    })
+    .await;
 }

@@ -124,10 +124,14 @@ impl Store for MemoryStore {
         self.with(room, |room, now| room.line.make_room(room.line.steady(now, beat)))
     }
 
-    async fn admit(&self, room: &RoomName) -> Result<Report, StoreError> {
+    async fn admit(&self, room: &RoomName, known: Option<&Known>) -> Result<Report, StoreError> {
         let beat = self.beats.of(room);
         let report = self.with(room, |room, now| {
-            let standing = room.line.admit(room.line.steady(now, beat));
+            let now = room.line.steady(now, beat);
+            let standing = match known.is_none_or(|known| room.line.is_as_known(known)) {
+                true => room.line.admit(now),
+                false => room.line.standing_at(now),
+            };
             room.report(standing)
         })?;
         self.beats.note(room, report.standing.tick);

@@ -144,7 +144,7 @@ impl RedisStore {
         Ok(wire::report(&reply)?)
     }
 
-    fn beat(&self, room: &RoomName) -> Vec<Arg<'static>> {
+    fn beat<'a>(&self, room: &RoomName) -> Vec<Arg<'a>> {
         self.beats.of(room).map_or(vec![Arg::NoTick, Arg::Number(0)], |beat| {
             vec![Arg::Number(beat.tick), Arg::Number(millis(beat.elapsed))]
         })
@@ -236,8 +236,13 @@ impl Store for RedisStore {
         self.act(room, &self.scripts.make_room, self.beat(room)).await.map(drop)
     }
 
-    async fn admit(&self, room: &RoomName) -> Result<Report, StoreError> {
-        let reply = self.act(room, &self.scripts.admit, self.beat(room)).await?;
+    async fn admit(&self, room: &RoomName, known: Option<&Known>) -> Result<Report, StoreError> {
+        let epoch = known.map(|known| known.epoch.to_string());
+        let mut args = self.beat(room);
+        if let (Some(known), Some(epoch)) = (known, &epoch) {
+            args.extend([Arg::Text(epoch), Arg::Number(known.next.0), Arg::Number(known.log_seq)]);
+        }
+        let reply = self.act(room, &self.scripts.admit, args).await?;
         let report = wire::report(&reply)?;
         self.beats.note(room, report.standing.tick);
         Ok(report)

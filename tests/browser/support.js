@@ -10,13 +10,17 @@ const BINARY = process.env.USHER_BINARY
   ?? fileURLToPath(new URL("../../target/debug/usher", import.meta.url));
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
+/** A port that is free, below those the system gives to outgoing connections. */
 async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
+  for (;;) {
+    const port = 22_000 + Math.floor(Math.random() * 10_000);
+    const server = createServer().listen(port, "127.0.0.1");
+    const isFree = await once(server, "listening").then(() => true, () => false);
+    if (!isFree) continue;
+    server.close();
+    await once(server, "close");
+    return port;
+  }
 }
 
 /** Waits until `check` answers something true, at most a minute. */
@@ -31,6 +35,15 @@ export async function until(what, check) {
 
 /** A demo on free ports; `settings` are environment overrides. */
 export async function startDemo(settings = {}) {
+  for (let tries = 0; tries < 5; tries++) {
+    const demo = await tryDemo(settings);
+    if (demo !== null) return demo;
+  }
+  throw new Error("the demo ends at once");
+}
+
+/** `null` when it ended before it was ready: somebody else took a port. */
+async function tryDemo(settings) {
   const [gate, admin, office] = [await freePort(), await freePort(), await freePort()];
   const demo = spawn(BINARY, ["demo"], {
     stdio: ["ignore", "ignore", "inherit"],
@@ -41,6 +54,9 @@ export async function startDemo(settings = {}) {
       USHER__ADMIN__LISTEN: `127.0.0.1:${admin}`,
       USHER__BOOKING__LISTEN: `127.0.0.1:${office}`,
       USHER__ROOM__MAIN__UPSTREAMS: `["http://127.0.0.1:${office}"]`,
+      // Nobody loses place or turn to the time a slow browser takes.
+      USHER__ROOM__MAIN__IDLE_TIMEOUT: "1h",
+      USHER__ROOM__MAIN__CLAIM_WINDOW: "10m",
       ...settings,
     },
   });
@@ -48,7 +64,9 @@ export async function startDemo(settings = {}) {
     method: "POST",
     body: JSON.stringify(body),
   });
-  await until("the demo is ready", async () => (await fetch(`http://127.0.0.1:${admin}/readyz`)).ok);
+  const readiness = async () => demo.exitCode !== null || (await fetch(`http://127.0.0.1:${admin}/readyz`)).ok;
+  await until("the demo is ready", readiness);
+  if (demo.exitCode !== null) return null;
   return {
     url: `http://127.0.0.1:${gate}`,
     pause: () => act("pause"),

@@ -4,6 +4,7 @@
 mod booking;
 mod gate;
 mod gates;
+mod losses;
 mod store;
 mod support;
 mod swarm;

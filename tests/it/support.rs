@@ -6,6 +6,7 @@ pub(crate) mod client;
 pub(crate) mod gate;
 pub(crate) mod http;
 pub(crate) mod http1;
+pub(crate) mod ports;
 pub(crate) mod postgres;
 pub(crate) mod raw;
 pub(crate) mod redis_server;

@@ -112,6 +112,12 @@ impl Line {
         self.debug_check();
     }
 
+    /// Whether this is the line that a gate knew, and not behind that.
+    #[must_use]
+    pub fn is_as_known(&self, known: &Known) -> bool {
+        known.epoch == self.epoch && known.next.0 <= self.next && known.log_seq <= self.log_seq
+    }
+
     /// A visitor shows the place it had. While the line comes back an unknown
     /// one is in it again under its old number, unless that was out or is
     /// somebody else's; else this only looks.

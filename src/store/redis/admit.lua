@@ -1,4 +1,5 @@
--- ARGV: time, the beat's tick or -1, the beat's ms.
+-- ARGV: time, the beat's tick or -1, the beat's ms; then, when the caller knew the
+-- line, its epoch, its next number and the last entry of its log.
 
 if not room.epoch then return false end
 now = clock(tonumber(ARGV[2]), tonumber(ARGV[3]))
@@ -56,6 +57,11 @@ local function call_waiting(most)
   return most - left
 end
 
+-- Another line, or one that lost its end: nobody is admitted from that.
+if ARGV[4] then
+  local next, log_seq = tonumber(ARGV[5]), tonumber(ARGV[6])
+  if ARGV[4] ~= room.epoch or next > count('next') or log_seq > count('log_seq') then return report(0) end
+end
 if is_coming_back(now) then return report(0) end
 if count('recovering_until') > 0 then
   call('HDEL', ROOM, 'recovering_until', 'out_below')

@@ -2,6 +2,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use super::on_each_database;
+use crate::support::http::Client;
 
 on_each_database! {
     async fn tickets_go_first_come_first_served_and_never_beyond_their_number(office) {
@@ -10,6 +11,7 @@ on_each_database! {
         let offer = admin.post("/api/tickets", new).await.expect(201);
         let path = format!("/api/tickets/{}/reservations", offer.text("id"));
         let fans = join_all((0..5).map(|_| office.fan(100_000))).await;
+        let fans: Vec<_> = fans.into_iter().map(Client::patient).collect();
         let answers =
             join_all((0..120).map(|i| fans[i % fans.len()].post(&path, json!({"quantity": 1})))).await;
         let won: Vec<_> = answers.iter().enumerate().filter(|(_, answer)| answer.status == 201).collect();

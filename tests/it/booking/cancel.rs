@@ -54,6 +54,7 @@ on_each_database! {
         let fan = office.fan(1_000_000).await;
         let paid = fan.buy(&["A-6-1", "A-6-2"]).await;
         let cancel = format!("/api/orders/{}/cancel", paid.text("order_id"));
+        let fan = fan.patient();
         let answers = futures_util::future::join_all((0..100).map(|_| fan.post(&cancel, json!({})))).await;
         assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1);
         assert_eq!(fan.get("/api/wallet").await.json["balance"], 1_000_000);

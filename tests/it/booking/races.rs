@@ -5,11 +5,18 @@ use serde_json::json;
 
 use super::on_each_database;
 use crate::support::booking::{Database, TestBooking};
+use crate::support::http::Client;
 use usher::booking::pass::key_id;
+
+/// So many fans, who ask again when there is too much to do.
+async fn crowd(office: &TestBooking, fans: usize, points: i64) -> Vec<Client> {
+    let fans = join_all((0..fans).map(|_| office.fan(points))).await;
+    fans.into_iter().map(Client::patient).collect()
+}
 
 on_each_database! {
     async fn of_a_thousand_at_once_exactly_one_gets_the_seat(office) {
-        let fans = join_all((0..10).map(|_| office.fan(0))).await;
+        let fans = crowd(&office, 10, 0).await;
         let answers = join_all((0..1_000).map(|i| fans[i % fans.len()].hold(&["A-1-1"]))).await;
         let won = answers.iter().filter(|answer| answer.status == 201).count();
         assert_eq!(won, 1);
@@ -17,7 +24,7 @@ on_each_database! {
     }
 
     async fn a_crowd_that_wants_the_best_pairs_gets_different_ones(office) {
-        let fans = join_all((0..8).map(|_| office.fan(0))).await;
+        let fans = crowd(&office, 8, 0).await;
         let wishes = (0..32).map(|i| fans[i % fans.len()].hold_best(json!({"count": 2, "section": "A"})));
         let holds = join_all(wishes).await;
         let mut seats = HashSet::new();
@@ -32,7 +39,7 @@ on_each_database! {
         let fan = office.fan(1_000_000).await;
         let hold = fan.hold(&["B-1-1"]).await.expect(201);
         let order = fan.order(&hold).await.expect(201);
-        let keyed = fan.with("idempotency-key", "one-payment");
+        let keyed = fan.with("idempotency-key", "one-payment").patient();
         let answers = join_all((0..100).map(|_| keyed.pay(&order))).await;
         let bodies: HashSet<_> = answers.iter().map(|a| (a.status.as_u16(), a.bytes.clone())).collect();
         assert_eq!(bodies.len(), 1, "{bodies:?}");
@@ -45,6 +52,7 @@ on_each_database! {
         let fan = office.fan(1_000_000).await;
         let hold = fan.hold(&["B-1-2"]).await.expect(201);
         let order = fan.order(&hold).await.expect(201);
+        let fan = fan.patient();
         let answers = join_all((0..100).map(|_| fan.pay(&order))).await;
         let accepted: HashSet<_> =
             answers.iter().filter(|a| a.status == 202).map(|a| a.text("request_id")).collect();
@@ -71,7 +79,7 @@ on_each_database! {
     }
 
     async fn a_whole_section_sells_out_once(office) {
-        let fans = join_all((0..20).map(|_| office.fan(10_000_000))).await;
+        let fans = crowd(&office, 20, 10_000_000).await;
         // Every fan may own eight: 160 of the 200 seats of section B.
         let sales = fans.iter().map(|fan| async move {
             let mut bought = 0;

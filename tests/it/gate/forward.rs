@@ -11,6 +11,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use crate::support::app::{FakeApp, Seen};
 use crate::support::client::Client;
 use crate::support::gate::{TestGate, run};
+use crate::support::raw::DEADLINE;
 
 async fn seen(app: &FakeApp, client: &mut Client, fields: &[(&str, &str)]) -> Seen {
     assert_eq!(client.send("GET", "/told", fields, "").await.status, 200);
@@ -113,6 +114,6 @@ async fn a_websocket_goes_through_with_a_pass_and_nowhere_without() {
     let number = client.clone().status().await["number"].clone();
     let removed = gate.admin("DELETE", &format!("/admin/v1/rooms/main/passes/{number}"), "").await;
     assert_eq!(removed.status, 204);
-    let end = tokio::time::timeout(std::time::Duration::from_secs(5), socket.next()).await;
+    let end = tokio::time::timeout(DEADLINE, socket.next()).await;
     assert!(matches!(end, Ok(None | Some(Err(_) | Ok(Message::Close(_))))), "{end:?}");
 }

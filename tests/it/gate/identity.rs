@@ -5,6 +5,8 @@ use serde_json::Value;
 use crate::support::app::FakeApp;
 use crate::support::client::Client;
 use crate::support::gate::TestGate;
+use crate::support::raw::DEADLINE;
+use crate::support::wait::until;
 
 #[tokio::test]
 async fn cookies_are_http_only_lax_and_for_the_whole_site() {
@@ -12,7 +14,7 @@ async fn cookies_are_http_only_lax_and_for_the_whole_site() {
     let gate = TestGate::before(&app, "").await;
     let mut client = gate.client();
     let mut names = Vec::new();
-    for _ in 0..200 {
+    until("the turn", DEADLINE, async || {
         let answer = client.get("/queue/status").await;
         for line in answer.all("set-cookie") {
             let (pair, attributes) = line.split_once("; ").expect("attributes");
@@ -22,10 +24,9 @@ async fn cookies_are_http_only_lax_and_for_the_whole_site() {
             assert!(!attributes.contains("Domain"), "{line}");
             names.push(pair.split('=').next().unwrap_or_default().to_owned());
         }
-        if answer.json()["state"] == "admitted" {
-            break;
-        }
-    }
+        (answer.json()["state"] == "admitted").then_some(())
+    })
+    .await;
     assert_eq!(names.first().map(String::as_str), Some("usher_visitor"));
     assert_eq!(names.last().map(String::as_str), Some("usher_pass"));
 }

@@ -3,6 +3,8 @@
 use crate::support::app::FakeApp;
 use crate::support::client::request;
 use crate::support::gate::TestGate;
+use crate::support::raw::DEADLINE;
+use crate::support::wait::until;
 
 /// Two rooms, one for a path of any host, one for a host.
 async fn rooms() -> (TestGate, FakeApp, FakeApp) {
@@ -25,7 +27,10 @@ async fn a_room_has_its_own_line_passes_and_app() {
         |visitor: &crate::support::client::Client| visitor.cookies.keys().cloned().collect::<Vec<_>>();
     visitor.page("/shop/1").await;
     assert_eq!(cookies(&visitor), ["usher_visitor_shop"]);
-    while visitor.get("/queue/status?room=shop").await.json()["state"] != "admitted" {}
+    until("the turn", DEADLINE, async || {
+        (visitor.get("/queue/status?room=shop").await.json()["state"] == "admitted").then_some(())
+    })
+    .await;
     assert_eq!(visitor.get("/shop/1").await.status, 200);
     assert_eq!(shop.seen_at("/shop/1").len(), 1);
     let mut visitor = visitor.clone();

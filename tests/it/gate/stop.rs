@@ -35,7 +35,7 @@ async fn a_stop_lets_answers_under_way_finish_and_takes_no_new_connection() {
 #[tokio::test]
 async fn a_stopping_gate_says_so_before_it_stops_listening() {
     let app = FakeApp::start().await;
-    let mut gate = TestGate::before(&app, "[gate]\ndrain_delay = \"1s\"\n[[room]]").await;
+    let mut gate = TestGate::before(&app, "[gate]\ndrain_delay = \"10s\"\n[[room]]").await;
     assert!(gate.is_ready().await);
     gate.signal("TERM");
     let answer = until("not ready", DEADLINE, || async {

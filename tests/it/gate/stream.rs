@@ -59,9 +59,9 @@ async fn a_body_over_the_limit_is_refused_before_and_while_it_comes() {
         "POST /case HTTP/1.1\r\nHost: t.test\r\nCookie: {}\r\nTransfer-Encoding: chunked\r\n\r\n{chunked}",
         client.cookie()
     );
-    let heard = crate::support::raw::exchange(gate.address(), text.as_bytes()).await;
+    let mut heard = crate::support::raw::exchange(gate.address(), text.as_bytes()).await;
     assert_eq!(heard.statuses(), [413]);
-    assert!(heard.closed);
+    assert!(heard.closes().await);
     assert!(app.seen_at("/case").iter().all(|seen| !seen.whole));
 }
 

@@ -31,6 +31,8 @@ pub(crate) enum Step {
     Seen(Vec<(PlaceNumber, i64)>),
     MakeRoom,
     Admit,
+    /// By a gate that knew the line up to here.
+    AdmitFor(Known),
     End(VisitorId, Reason),
     Extend(VisitorId, Duration),
     Holder(PlaceNumber),
@@ -74,7 +76,8 @@ impl Step {
                 told(&store.seen(room, &signs.iter().map(sign).collect::<Vec<_>>()).await)
             }
             Self::MakeRoom => told(&store.make_room(room).await),
-            Self::Admit => told(&store.admit(room).await),
+            Self::Admit => told(&store.admit(room, None).await),
+            Self::AdmitFor(known) => told(&store.admit(room, Some(known)).await),
             Self::End(visitor, reason) => told(&store.end(room, *visitor, *reason).await),
             Self::Extend(visitor, by) => told(&store.extend(room, *visitor, *by).await),
             Self::Holder(number) => told(&store.holder(room, *number).await),
@@ -208,7 +211,8 @@ impl Dice {
                 Step::Admit
             }
             56..=59 => Step::MakeRoom,
-            60..=63 => Step::Admit,
+            60..=61 => Step::Admit,
+            62..=63 => Step::AdmitFor(self.known()),
             64..=103 => Step::Join(self.few(|dice| (dice.visitor(), Intent::Join))),
             104..=113 => Step::Join(self.few(|dice| (dice.visitor(), Intent::Rejoin))),
             114..=143 => Step::Look(self.few(Self::visitor)),
@@ -229,12 +233,7 @@ impl Dice {
 
     /// A gate finds that the store is behind, and what it knows is put back.
     fn loss(&mut self, steps: &mut Vec<Step>) {
-        let known = Known {
-            epoch: Epoch(if self.one_in(4) { 4 } else { 3 }),
-            next: PlaceNumber(self.upto(NUMBERS)),
-            log_seq: self.upto(30),
-            recoveries: self.upto(2),
-        };
+        let known = self.known();
         let window = self.ms(0, 20_000);
         steps.push(Step::Reopen(known, window, self.settings()));
         for _ in 0..self.random.random_range(4..=14) {
@@ -248,6 +247,15 @@ impl Dice {
                 _ => Step::Admit,
             };
             steps.push(step);
+        }
+    }
+
+    fn known(&mut self) -> Known {
+        Known {
+            epoch: Epoch(if self.one_in(4) { 4 } else { 3 }),
+            next: PlaceNumber(self.upto(NUMBERS)),
+            log_seq: self.upto(30),
+            recoveries: self.upto(2),
         }
     }
 

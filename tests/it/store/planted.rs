@@ -196,11 +196,11 @@ impl Store for Faulty {
         self.inner.make_room(room).await
     }
 
-    async fn admit(&self, room: &RoomName) -> Result<Report, StoreError> {
-        let first = self.inner.admit(room).await?;
+    async fn admit(&self, room: &RoomName, known: Option<&Known>) -> Result<Report, StoreError> {
+        let first = self.inner.admit(room, known).await?;
         if self.bug == Bug::TickActsTwice && first.standing.admitted > 0 {
             self.clock.advance(SECOND);
-            let second = self.inner.admit(room).await;
+            let second = self.inner.admit(room, known).await;
             self.clock.set_back(SECOND);
             return second;
         }

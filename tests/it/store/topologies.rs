@@ -1,14 +1,13 @@
 //! The Redis store over a cluster, and over a master that sentinels watch.
 
 use std::process::Command;
-use std::time::Duration;
 
 use usher::domain::id::{Epoch, PlaceNumber, RoomName};
 use usher::domain::place::Intent;
 use usher::redis::{ConnectError, Redis};
 use usher::store::{RedisStore, Store};
 
-use super::world::{SECOND, fresh_prefix, number, room, settings, visitor};
+use super::world::{DEADLINE, UNHURRIED, connected, fresh_prefix, number, patient, room, settings, visitor};
 use crate::support::redis_server::{RedisServer, skipped};
 use crate::support::wait::until;
 
@@ -21,15 +20,14 @@ async fn rooms_spread_over_a_cluster_and_outlive_a_node() {
         return;
     }
     let mut nodes = cluster().await;
-    let store =
-        RedisStore::new(Redis::connect(&cluster_url(&nodes)).await.expect("a cluster"), &fresh_prefix());
+    let store = RedisStore::new(connected(&cluster_url(&nodes), Some(UNHURRIED)).await, &fresh_prefix());
     for n in 0..ROOMS {
         store.open(&room_of(n), Epoch(1), &settings()).await.expect("opened");
         for v in 1..=3 {
-            let number = until("joined", SECOND * 5, async || join(&store, n, v).await).await;
+            let number = until("joined", DEADLINE, async || join(&store, n, v).await).await;
             assert_eq!(number, u64::from(v));
         }
-        assert_eq!(store.admit(&room_of(n)).await.expect("admitted").standing.admitted, 2);
+        assert_eq!(store.admit(&room_of(n), None).await.expect("admitted").standing.admitted, 2);
     }
     for node in &nodes {
         assert_ne!(node.info("db0"), "", "every node has rooms");
@@ -48,13 +46,17 @@ async fn rooms_spread_over_a_cluster_and_outlive_a_node() {
     nodes[0].restart();
     for n in 0..ROOMS {
         let what = format!("room {n} is back");
-        let place = until(&what, SECOND * 5, async || join(&store, n, 3).await).await;
+        let place = until(&what, DEADLINE, async || join(&store, n, 3).await).await;
         assert_eq!(place, 3);
     }
 
     nodes[2].command(&["CONFIG", "SET", "maxmemory-policy", "allkeys-lfu"]);
-    let refused = Redis::connect(&cluster_url(&nodes)).await;
-    assert!(matches!(refused, Err(ConnectError::Unfit(_))), "every node is judged");
+    let refused = until("a verdict", DEADLINE, async || {
+        let refused = Redis::connect(&cluster_url(&nodes)).await.expect_err("unfit");
+        (!matches!(refused, ConnectError::Away(_))).then_some(refused)
+    })
+    .await;
+    assert!(matches!(refused, ConnectError::Unfit(_)), "every node is judged: {refused}");
 }
 
 #[tokio::test]
@@ -64,30 +66,32 @@ async fn a_line_goes_on_after_a_failover() {
     }
     let mut master = RedisServer::start();
     let replica = RedisServer::start_with(&["--replicaof", "127.0.0.1", &master.port().to_string()]);
-    until("the replica follows", SECOND * 10, async || {
+    until("the replica follows", DEADLINE, async || {
         (replica.info("master_link_status") == "up").then_some(())
     })
     .await;
     let sentinel = RedisServer::sentinel(master.port());
-    until("the sentinel knows the replica", SECOND * 20, async || {
+    until("the sentinel knows the replica", DEADLINE, async || {
         sentinel.info("master0").contains("slaves=1").then_some(())
     })
     .await;
 
     let url = format!("redis+sentinel://127.0.0.1:{}/mymaster", sentinel.port());
-    let store = RedisStore::new(Redis::connect(&url).await.expect("a master"), &fresh_prefix());
-    store.open(&room(), Epoch(1), &settings()).await.expect("opened");
+    let store = RedisStore::new(connected(&url, None).await, &fresh_prefix());
+    until("opened", DEADLINE, async || store.open(&room(), Epoch(1), &patient()).await.ok()).await;
     for v in 1..=5 {
-        store.join(&room(), &[(visitor(v), Intent::Join)]).await.expect("joined");
+        let join = async || store.join(&room(), &[(visitor(v), Intent::Join)]).await.ok();
+        until("joined", DEADLINE, join).await;
     }
     let caught_up = async || (master.info("slave0").contains("state=online")).then_some(());
-    until("the replica is online", SECOND * 5, caught_up).await;
+    until("the replica is online", DEADLINE, caught_up).await;
     let replicated =
         async || (master.info("master_repl_offset") == replica.info("slave_repl_offset")).then_some(());
-    until("the replica has everything", SECOND * 5, replicated).await;
+    until("the replica has everything", DEADLINE, replicated).await;
 
+    sentinel.command(&["SENTINEL", "SET", "mymaster", "down-after-milliseconds", "300"]);
     master.kill();
-    let waiting = until("the replica is master", SECOND * 20, async || {
+    let waiting = until("the replica is master", DEADLINE, async || {
         store.join(&room(), &[(visitor(6), Intent::Join)]).await.ok()?;
         store.waiting(&room(), PlaceNumber(0), 99).await.ok()
     })
@@ -110,7 +114,7 @@ async fn cluster() -> Vec<RedisServer> {
         "--cluster-enabled",
         "yes",
         "--cluster-node-timeout",
-        "1000",
+        "15000",
         // One node's loss takes only its own slots away.
         "--cluster-require-full-coverage",
         "no",
@@ -129,7 +133,7 @@ async fn cluster() -> Vec<RedisServer> {
         .expect("redis-cli is installed beside redis-server");
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stdout));
     for node in &nodes {
-        until("the cluster is whole", Duration::from_secs(20), async || {
+        until("the cluster is whole", DEADLINE, async || {
             let info: String = redis::from_redis_value(node.command(&["CLUSTER", "INFO"])).ok()?;
             info.contains("cluster_state:ok").then_some(())
         })

@@ -7,15 +7,14 @@ use usher::clock::ManualClock;
 use usher::domain::id::{Epoch, VisitorId};
 use usher::domain::line::{REMEMBERED, Settings};
 use usher::domain::place::{Intent, Reason};
-use usher::redis::Redis;
 use usher::store::{RedisStore, Store};
 
-use super::world::{START, UNHURRIED, room, settings, visitor};
+use super::world::{START, UNHURRIED, connected, room, settings, visitor};
 use crate::support::redis_server::{RedisServer, skipped};
 
 async fn store(server: &RedisServer, settings: Settings) -> (RedisStore, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::at(START));
-    let redis = Redis::connect_with(&server.url(), UNHURRIED).await.expect("just started");
+    let redis = connected(&server.url(), Some(UNHURRIED)).await;
     let store = RedisStore::with_clock(redis, "usher", clock.clone());
     store.open(&room(), Epoch(1), &settings).await.expect("opened");
     (store, clock)
@@ -32,7 +31,7 @@ async fn what_is_over_is_forgotten() {
     let everybody: Vec<_> = (0..399).map(visitor).collect();
     let arrivals: Vec<_> = everybody.iter().map(|&visitor| (visitor, Intent::Join)).collect();
     store.join(&room(), &arrivals).await.expect("joined");
-    store.admit(&room()).await.expect("admitted");
+    store.admit(&room(), None).await.expect("admitted");
     store.look(&room(), &everybody[..60]).await.expect("claimed");
     for &visitor in everybody[..5].iter().chain(&everybody[200..210]) {
         store.end(&room(), visitor, Reason::Left).await.expect("ended");
@@ -55,7 +54,7 @@ async fn what_a_failed_script_left_behind_goes() {
     let server = RedisServer::start();
     let (store, clock) = store(&server, settings()).await;
     store.join(&room(), &[(visitor(1), Intent::Join)]).await.expect("joined");
-    store.admit(&room()).await.expect("admitted");
+    store.admit(&room(), None).await.expect("admitted");
     let turn = store.look(&room(), &[visitor(1)]).await.expect("claimed").remove(0);
     // As if the claim had stopped before its last step, and an end before its.
     let claimed: Vec<String> =
@@ -64,7 +63,7 @@ async fn what_a_failed_script_left_behind_goes() {
     server.command(&["ZADD", "usher:{main}:seen", "1", "00000000000001"]);
     clock.advance(Duration::from_secs(1));
     store.make_room(&room()).await.expect("made room");
-    let standing = store.admit(&room()).await.expect("admitted").standing;
+    let standing = store.admit(&room(), None).await.expect("admitted").standing;
     assert_eq!((standing.called, standing.active, standing.totals.evicted), (0, 1, 0));
     assert_eq!(store.look(&room(), &[visitor(1)]).await.expect("looked"), [turn]);
 }

@@ -8,17 +8,35 @@ use usher::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
 use usher::domain::line::{Known, PutBack, Settings, Standing};
 use usher::domain::place::{Intent, Reason, Turn};
 use usher::domain::time::Timestamp;
-use usher::redis::Redis;
+use usher::redis::{ConnectError, Redis};
 use usher::store::{LogPage, MemoryStore, Overrides, RedisStore, Store, StoreError};
 
 use crate::support::redis_server::RedisServer;
+use crate::support::wait::until;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 /// Where the tests' time begins.
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
 /// Bound on a call where its time is not what is tested, on a busy machine.
-pub(crate) const UNHURRIED: Duration = Duration::from_secs(10);
+pub(crate) const UNHURRIED: Duration = Duration::from_secs(60);
+/// Bound on a wait for what comes by itself.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// A Redis that is there; connecting takes its time on a busy machine.
+pub(crate) async fn connected(url: &str, call_timeout: Option<Duration>) -> Redis {
+    until("a connection", DEADLINE, async || {
+        let made = match call_timeout {
+            Some(timeout) => Redis::connect_with(url, timeout).await,
+            None => Redis::connect(url).await,
+        };
+        match made {
+            Err(ConnectError::Away(_)) => None,
+            made => Some(made.expect("fit")),
+        }
+    })
+    .await
+}
 
 /// Small limits, so that every rule is met soon.
 pub(crate) fn settings() -> Settings {
@@ -38,6 +56,12 @@ pub(crate) fn settings() -> Settings {
         draining: false,
         overflow: false,
     }
+}
+
+/// For tests whose time is Redis's: nothing happens in them by itself.
+pub(crate) fn patient() -> Settings {
+    let long = SECOND * 3_600;
+    Settings { idle_timeout: long, claim_window: long, pass_ttl: long, pass_max: long, ..settings() }
 }
 
 pub(crate) fn visitor(n: u16) -> VisitorId {
@@ -87,7 +111,7 @@ impl World {
         }
         let server = RedisServer::start();
         let clock = Arc::new(ManualClock::at(START));
-        let redis = Redis::connect_with(&server.url(), UNHURRIED).await.expect("just started");
+        let redis = connected(&server.url(), Some(UNHURRIED)).await;
         let store = RedisStore::with_clock(redis, &fresh_prefix(), clock.clone());
         Some(Self { _server: Some(server), ..Self::of(Arc::new(store), clock) })
     }
@@ -162,7 +186,7 @@ impl World {
     /// Both halves of a tick.
     pub(crate) async fn tick(&self) -> Standing {
         self.store.make_room(&room()).await.expect("made room");
-        self.store.admit(&room()).await.expect("admitted").standing
+        self.store.admit(&room(), None).await.expect("admitted").standing
     }
 
     /// A tick at once and one after each of so many seconds.
@@ -208,7 +232,7 @@ pub(crate) async fn expect_no_room(store: &dyn Store, room: &RoomName) {
     assert_eq!(store.look(room, &[visitor(1)]).await.map(drop), gone);
     assert_eq!(store.seen(room, &[(number, START)]).await, gone);
     assert_eq!(store.make_room(room).await, gone);
-    assert_eq!(store.admit(room).await.map(drop), gone);
+    assert_eq!(store.admit(room, None).await.map(drop), gone);
     assert_eq!(store.end(room, visitor(1), Reason::Left).await.map(drop), gone);
     assert_eq!(store.extend(room, visitor(1), SECOND).await.map(drop), gone);
     assert_eq!(store.holder(room, number).await.map(drop), gone);

@@ -23,8 +23,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use super::http1::{Framing, dechunk, fields, split_head};
 
@@ -70,7 +70,7 @@ impl Seen {
 struct Shared {
     seen: Mutex<Vec<Seen>>,
     connections: AtomicU64,
-    release: Notify,
+    release: CancellationToken,
 }
 
 /// A running app; stops with the value.
@@ -82,7 +82,7 @@ pub(crate) struct FakeApp {
 
 impl FakeApp {
     pub(crate) async fn start() -> Self {
-        Self::start_on(SocketAddr::from(([127, 0, 0, 1], super::gate::free_port()))).await
+        Self::start_on(SocketAddr::from(([127, 0, 0, 1], super::ports::free_port()))).await
     }
 
     /// On an address that an app stopped using.
@@ -118,9 +118,9 @@ impl FakeApp {
         self.seen().into_iter().filter(|seen| seen.target().starts_with(prefix)).collect()
     }
 
-    /// Lets every `/slow` answer end.
+    /// Lets every `/slow` answer end, those to come as well.
     pub(crate) fn release(&self) {
-        self.shared.release.notify_waiters();
+        self.shared.release.cancel();
     }
 }
 
@@ -267,7 +267,7 @@ impl Connection {
             }
             ["slow"] => {
                 self.write(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nslow").await;
-                self.shared.release.notified().await;
+                self.shared.release.cancelled().await;
                 self.write(b"ness").await;
             }
             _ if seen.line().starts_with("HEAD ") => {

@@ -2,10 +2,9 @@
 //! a scratch folder, gone with the value. Only processes started here are ever
 //! signalled.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -13,22 +12,11 @@ use tempfile::TempDir;
 
 use super::client::{Client, request};
 use super::http1::Answer;
+use super::ports::free_port;
 use super::wait::until;
 
 /// Time for a gate to come up on a busy machine.
-const READY: Duration = Duration::from_secs(30);
-
-/// A port nobody listens on, below those the system gives to outgoing connections.
-pub(crate) fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = u16::try_from(std::process::id() % 8_000).expect("below 8,000");
-    loop {
-        let port = 20_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed)) % 12_000;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
-}
+const READY: Duration = Duration::from_secs(60);
 
 /// The command, ready for arguments; no setting of the environment reaches it.
 pub(crate) fn usher() -> Command {
@@ -129,16 +117,32 @@ impl TestGate {
         self.admin("GET", &format!("/admin/v1/rooms/{name}"), "").await.json()
     }
 
+    /// The room `main`, once the admission of the one visitor so far shows in it.
+    pub(crate) async fn settled_room(&self) -> Value {
+        until("the claim is counted", READY, || async {
+            Some(self.room("main").await).filter(|room| room["claimed_total"] == 1)
+        })
+        .await
+    }
+
     /// Sets something of the room `main`.
     pub(crate) async fn change(&self, change: &str) {
-        let answer = self.admin("PATCH", "/admin/v1/rooms/main", change).await;
-        assert_eq!(answer.status, 200, "{}", answer.text());
+        self.is_done("PATCH", "/admin/v1/rooms/main", change).await;
     }
 
     /// An act on the room `main`.
     pub(crate) async fn act(&self, act: &str) {
-        let answer = self.admin("POST", &format!("/admin/v1/rooms/main/{act}"), "").await;
-        assert_eq!(answer.status, 200, "{}", answer.text());
+        self.is_done("POST", &format!("/admin/v1/rooms/main/{act}"), "").await;
+    }
+
+    /// Repeats a call while the store is away: a busy machine may delay it.
+    async fn is_done(&self, method: &str, path: &str, body: &str) {
+        until("the operator's call", READY, async || {
+            let answer = self.admin(method, path, body).await;
+            assert!(matches!(answer.status, 200 | 503), "{}", answer.text());
+            (answer.status == 200).then_some(())
+        })
+        .await;
     }
 
     /// Requests that the gate says it forwarded.
@@ -146,6 +150,18 @@ impl TestGate {
         let text = self.admin("GET", "/metrics", "").await.text();
         let line = text.lines().find_map(|line| line.strip_prefix("usher_gate_forwarded_total "));
         line.unwrap_or_else(|| panic!("no such metric in {text}")).parse().expect("a count")
+    }
+
+    /// What the room `main` shows after two ticks that begin from here on: all
+    /// that was done before has been read from the store by then.
+    pub(crate) async fn after_two_ticks(&self) -> Value {
+        let tick = async || self.room("main").await["tick"].as_u64().expect("a count");
+        let now = tick().await;
+        until("two more ticks", READY, || async {
+            let room = self.room("main").await;
+            (room["tick"].as_u64() >= Some(now + 2)).then_some(room)
+        })
+        .await
     }
 
     pub(crate) async fn is_ready(&self) -> bool {

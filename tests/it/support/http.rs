@@ -1,6 +1,7 @@
 //! A small HTTP client: one request, one answer, JSON both ways.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use http::{HeaderMap, Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -9,6 +10,7 @@ use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+use tokio::time::Instant;
 
 /// An answer with its body read as JSON (`Null` when it is none).
 #[derive(Clone, Debug)]
@@ -59,12 +61,23 @@ pub struct Client {
     server: SocketAddr,
     /// Sent with every request.
     pub headers: Vec<(String, String)>,
+    /// See [`Client::patient`].
+    pub is_patient: bool,
 }
+
+/// How long a patient client asks again.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Client {
     pub fn of(server: SocketAddr) -> Self {
         let pool = Pool::builder(TokioExecutor::new()).build_http();
-        Self { pool, server, headers: Vec::new() }
+        Self { pool, server, headers: Vec::new(), is_patient: false }
+    }
+
+    /// This client, asking again when the office is too busy to answer: for
+    /// crowds, whose size is the point and not the speed of the machine.
+    pub fn patient(self) -> Self {
+        Self { is_patient: true, ..self }
     }
 
     /// This client, with one more header in each request.
@@ -96,6 +109,17 @@ impl Client {
     }
 
     pub async fn send(&self, method: Method, path: &str, body: Option<String>) -> Answer {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.send_once(method.clone(), path, body.clone()).await;
+            if !self.is_patient || answer.code() != "unavailable" || Instant::now() > deadline {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    async fn send_once(&self, method: Method, path: &str, body: Option<String>) -> Answer {
         let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.server));
         for (name, value) in &self.headers {
             request = request.header(name, value);

@@ -3,11 +3,17 @@
 //! Started in a scratch folder on a free loopback port, without fsync. A
 //! watching shell ends it when the test process is gone, however that went.
 
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+/// Tries, 50 ms apart, for what a busy machine may take a minute over.
+const TRIES: u32 = 1_200;
+const BETWEEN_TRIES: Duration = Duration::from_millis(50);
 
 const BIN: &str = "/usr/lib/postgresql/15/bin";
 
@@ -32,11 +38,13 @@ pub fn database() -> Option<String> {
     }
     let server = SERVER.get_or_init(start);
     let name = format!("t{}", DATABASES.fetch_add(1, Ordering::Relaxed));
-    // Cloning template0 is a file copy; two at once are refused, hence the tries.
-    let made = (0..50).any(|_| {
+    // Cloning template0 is a file copy; two at once are refused.
+    static CLONING: Mutex<()> = Mutex::new(());
+    let _one_at_a_time = CLONING.lock();
+    let made = (0..TRIES).any(|_| {
         let done = psql(server.port, &format!("CREATE DATABASE {name} TEMPLATE template0"));
         if !done {
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            std::thread::sleep(BETWEEN_TRIES);
         }
         done
     });
@@ -68,7 +76,7 @@ fn start() -> Server {
     let (scratch, data_path, user) = (folder.path().display(), data.display(), as_postgres());
     let init = format!("{user}{BIN}/initdb -D {data_path} -A trust -U postgres -E UTF8 --no-sync --locale=C");
     assert!(shell(&init).status().is_ok_and(|status| status.success()), "initdb failed");
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+    let port = super::ports::free_port();
     let run = format!(
         "{user}{BIN}/postgres -D {data_path} -p {port} -k {data_path} -c listen_addresses=127.0.0.1 \
          -c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=800 \
@@ -78,11 +86,11 @@ fn start() -> Server {
         parent = std::process::id(),
     );
     let mut watcher = shell(&run).spawn().expect("a shell");
-    for _ in 0..200 {
+    for _ in 0..TRIES {
         if psql(port, "SELECT 1") {
             return Server { port, _folder: folder, _watcher: watcher };
         }
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::sleep(BETWEEN_TRIES);
     }
     let _ = watcher.kill().and_then(|()| watcher.wait());
     let log = std::fs::read_to_string(folder.path().join("log")).unwrap_or_default();

@@ -9,23 +9,31 @@ use tokio::time::{Instant, timeout_at};
 
 use super::http1::Answer;
 
-/// The longest any single answer may take.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(15);
-/// After an answer, this much silence means that no other follows.
+/// The longest anything may take that comes by itself, on a machine that stands still at times.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+/// After an answer, this much silence means that no other follows. A late one
+/// is missed here, no more: what it did shows at the app.
 const SILENCE: Duration = Duration::from_millis(60);
+/// A gate that means to close does so within this; less than the idle timeout,
+/// after which it would in any case.
+const CLOSING: Duration = Duration::from_secs(20);
 
 /// What came back.
 #[derive(Debug)]
 pub(crate) struct Heard {
     pub(crate) answers: Vec<Answer>,
-    /// The gate closed the connection.
-    pub(crate) closed: bool,
+    raw: Raw,
 }
 
 impl Heard {
     /// Statuses of the final answers, in order.
     pub(crate) fn statuses(&self) -> Vec<u16> {
         self.answers.iter().map(|answer| answer.status).filter(|&status| status != 100).collect()
+    }
+
+    /// Waits for the gate to close the connection; `false` when it leaves it open.
+    pub(crate) async fn closes(&mut self) -> bool {
+        self.raw.closes(CLOSING).await
     }
 
     /// How often the gate asked for the body.
@@ -35,6 +43,7 @@ impl Heard {
 }
 
 /// A connection that sends what it is told.
+#[derive(Debug)]
 pub(crate) struct Raw {
     stream: TcpStream,
     unread: Vec<u8>,
@@ -77,14 +86,14 @@ impl Raw {
     }
 
     /// Everything until the connection closes, or until silence follows an answer.
-    pub(crate) async fn listen(&mut self) -> Heard {
+    pub(crate) async fn listen(mut self) -> Heard {
         let mut answers = Vec::new();
         let mut within = DEADLINE;
         while let Some(answer) = self.answer_within(within, false).await {
             within = if answer.status == 100 { DEADLINE } else { SILENCE };
             answers.push(answer);
         }
-        Heard { answers, closed: self.closed }
+        Heard { answers, raw: self }
     }
 
     /// The next bytes, whatever they are; fewer when the connection closes.

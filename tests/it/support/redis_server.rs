@@ -1,15 +1,16 @@
 //! A `redis-server` of a test's own: free loopback port, scratch folder, gone with
 //! the value. Only processes started here are ever signalled.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-/// A server that is started answers within ten seconds.
-const TRIES: u32 = 2_000;
+use super::ports::free_port;
+
+/// A server that is started answers within a minute, and so does one that runs.
+const PATIENCE: Duration = Duration::from_secs(60);
 const BETWEEN_TRIES: Duration = Duration::from_millis(5);
 
 /// A running (or killed) server.
@@ -38,19 +39,20 @@ impl RedisServer {
     /// The same with more arguments.
     ///
     /// # Panics
-    /// When there is no `redis-server`, or it does not answer within 10 s.
+    /// When there is no `redis-server`, or it does not answer within a minute.
     pub(crate) fn start_with(more: &[&str]) -> Self {
         let mut server = Self::prepare(more);
         server.spawn(&[]);
         server
     }
 
-    /// A sentinel that watches `master` as `mymaster`, alone.
+    /// A sentinel that watches `master` as `mymaster`, alone; patient until it
+    /// is told otherwise, so that a busy machine is no failure.
     pub(crate) fn sentinel(master: u16) -> Self {
         let mut sentinel = Self::prepare(&[]);
         let rules = format!(
             "sentinel monitor mymaster 127.0.0.1 {master} 1\n\
-             sentinel down-after-milliseconds mymaster 300\n\
+             sentinel down-after-milliseconds mymaster 60000\n\
              sentinel failover-timeout mymaster 2000\n"
         );
         let file = sentinel.folder.path().join("sentinel.conf");
@@ -89,7 +91,8 @@ impl RedisServer {
     }
 
     fn wait_for_answer(&self) {
-        for _ in 0..TRIES {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while tokio::time::Instant::now() < deadline {
             if self.try_command(&["PING"]).is_ok() {
                 return;
             }
@@ -125,8 +128,8 @@ impl RedisServer {
 
     fn try_command(&self, words: &[&str]) -> redis::RedisResult<redis::Value> {
         let client = redis::Client::open(self.url())?;
-        let mut connection = client.get_connection_with_timeout(Duration::from_secs(5))?;
-        connection.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let mut connection = client.get_connection_with_timeout(PATIENCE)?;
+        connection.set_read_timeout(Some(PATIENCE))?;
         redis::cmd(words[0]).arg(&words[1..]).query(&mut connection)
     }
 
@@ -177,16 +180,5 @@ impl RedisServer {
 impl Drop for RedisServer {
     fn drop(&mut self) {
         self.kill();
-    }
-}
-
-/// A port that was free a moment ago, low enough for a cluster's bus port above it.
-fn free_port() -> u16 {
-    loop {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a loopback port");
-        let port = listener.local_addr().expect("bound").port();
-        if port < 55_000 {
-            return port;
-        }
     }
 }

@@ -1,6 +1,5 @@
 //! Waiting for a condition, with a deadline.
 
-use std::future::Future;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
@@ -9,11 +8,7 @@ use tokio::time::{Instant, sleep};
 ///
 /// # Panics
 /// After `within`, naming what was waited for.
-pub(crate) async fn until<T, F: Future<Output = Option<T>>>(
-    what: &str,
-    within: Duration,
-    mut ask: impl FnMut() -> F,
-) -> T {
+pub(crate) async fn until<T>(what: &str, within: Duration, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + within;
     loop {
         if let Some(answer) = ask().await {

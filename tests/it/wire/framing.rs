@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::world::Expect::{Body, Refused, RefusedOrBody};
 use super::world::{BOTH, Expect, Sender, World};
 use crate::support::raw::{DEADLINE, Raw};
+use crate::support::wait::until;
 
 /// A `POST /case` with these framing lines and this body, for pass holders and others.
 async fn all(world: &mut World, cases: &[(&str, &str, &str, Expect)]) {
@@ -146,16 +147,19 @@ async fn a_body_nobody_reads_does_not_become_the_next_request() {
             1 << 20
         );
         let bytes = world.fill(&text, Sender::Nobody);
-        let outcome = world.case("A32", &bytes).await;
+        let mut outcome = world.case("A32", &bytes).await;
         assert!(outcome.heard.statuses().len() == 1, "{target}: {:?}", outcome.heard.statuses());
-        assert!(outcome.heard.closed && outcome.seen.is_empty(), "{target}");
+        assert!(outcome.heard.closes().await && outcome.seen.is_empty(), "{target}");
     }
 }
 
 #[tokio::test]
 async fn half_a_request_ends_in_a_timeout_and_leaves_no_upstream_connection_behind() {
-    let limits = "[gate.limits]\nfirst_byte_timeout = \"300ms\"\nhead_timeout = \"1s\"\n[[room]]";
+    // Time enough for the innocents beside, whose heads and answers these limits bind as well.
+    let limits = "[gate.limits]\nfirst_byte_timeout = \"8s\"\nhead_timeout = \"5s\"\n[[room]]";
     let mut world = World::with(limits).await;
+    // Each innocent has sent its first head before somebody waits.
+    world.case("A34", &world.fill("GET /case HTTP/1.1\r\n{H}\r\n\r\n", Sender::Nobody)).await;
     for target in ["/case", "/queue/join"] {
         let text = format!("POST {target} HTTP/1.1\r\n{{H}}\r\n{{P}}\r\nContent-Length: 5\r\n\r\n");
         let mut raw = Raw::connect(world.gate.address()).await;
@@ -177,13 +181,11 @@ async fn a_body_that_trickles_ends_in_a_timeout_though_it_never_stands_still() {
     let text = "POST /case HTTP/1.1\r\n{H}\r\n{P}\r\nContent-Length: 1048576\r\n\r\n";
     let mut raw = Raw::connect(world.gate.address()).await;
     raw.send(&world.fill(text, Sender::PassHolder)).await;
-    let second = std::time::Duration::from_secs(1);
-    let mut answer = None;
-    for _ in 0..14 {
+    let answer = until("D04: an answer", DEADLINE, async || {
         raw.send(b"x").await;
-        answer = answer.or(raw.answer_within(second, false).await);
-    }
-    let answer = answer.expect("D04: an answer within 14 s");
+        raw.answer_within(Duration::from_secs(1), false).await
+    })
+    .await;
     assert_eq!((answer.status, answer.problem().as_str()), (408, "request_timeout"), "D04");
     assert!(raw.closes(DEADLINE).await, "D04");
     assert!(world.app.seen_at("/case").iter().all(|seen| !seen.whole), "D04");

@@ -63,9 +63,9 @@ async fn connection_may_not_name_what_no_hop_may_remove() {
         &many,
     ] {
         for sender in [Sender::Nobody, Sender::PassHolder] {
-            let outcome = get(&mut world, "C05", &format!("Connection: {value}"), sender).await;
+            let mut outcome = get(&mut world, "C05", &format!("Connection: {value}"), sender).await;
             assert_eq!(outcome.heard.statuses(), [400], "C05 {value}");
-            assert!(outcome.heard.closed && outcome.seen.is_empty(), "C05 {value}");
+            assert!(outcome.heard.closes().await && outcome.seen.is_empty(), "C05 {value}");
             assert_eq!(outcome.heard.answers[0].problem(), "bad_request");
         }
     }
@@ -109,9 +109,9 @@ async fn a_head_too_large_is_refused_in_bounded_memory() {
     let many = (0..150).map(|i| format!("X-{i}: 1")).collect::<Vec<_>>().join("\r\n");
     for lines in [field(16_384), several, field(1 << 20), many] {
         for sender in [Sender::Nobody, Sender::PassHolder] {
-            let outcome = get(&mut world, "C10", &lines, sender).await;
+            let mut outcome = get(&mut world, "C10", &lines, sender).await;
             assert_eq!(outcome.heard.statuses(), [431], "C10 {} bytes", lines.len());
-            assert!(outcome.heard.closed && outcome.seen.is_empty(), "C10");
+            assert!(outcome.heard.closes().await && outcome.seen.is_empty(), "C10");
         }
     }
     forwarded(&mut world, "C10 below", &field(8_000)).await;

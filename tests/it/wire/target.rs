@@ -11,12 +11,12 @@ async fn head(world: &mut World, id: &str, text: &[u8], sender: Sender) -> Outco
 
 async fn is_refused(world: &mut World, id: &str, text: &[u8], statuses: &[u16]) {
     for sender in BOTH {
-        let outcome = head(world, id, text, sender).await;
+        let mut outcome = head(world, id, text, sender).await;
         let shown = String::from_utf8_lossy(text).into_owned();
         assert!(outcome.seen.is_empty(), "{id} {shown}: the app saw {:?}", outcome.seen);
         let [status] = outcome.heard.statuses()[..] else { panic!("{id} {shown}: {:?}", outcome.heard) };
         assert!(statuses.contains(&status), "{id} {shown}: {:?}", outcome.heard);
-        assert!(outcome.heard.closed, "{id} {shown}: left open");
+        assert!(outcome.heard.closes().await, "{id} {shown}: left open");
     }
 }
 
@@ -105,9 +105,9 @@ async fn a_target_is_decided_on_as_it_is_forwarded() {
 async fn what_comes_after_the_path_is_data() {
     let mut world = World::new().await;
     let text = b"GET /case#fragment HTTP/1.1\r\nHost: t.test";
-    let outcome = head(&mut world, "B14", text, Sender::PassHolder).await;
+    let mut outcome = head(&mut world, "B14", text, Sender::PassHolder).await;
     match outcome.heard.statuses()[..] {
-        [400] => assert!(outcome.seen.is_empty() && outcome.heard.closed),
+        [400] => assert!(outcome.seen.is_empty() && outcome.heard.closes().await),
         _ => assert_eq!(outcome.seen[0].target(), "/case", "B14: one meaning for gate and app"),
     }
     let text = b"GET /case?x=%0d%0aSet-Cookie:%20a=b HTTP/1.1\r\nHost: t.test\r\nAccept: text/html";

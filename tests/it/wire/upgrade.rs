@@ -17,10 +17,10 @@ async fn bytes_after_a_refused_handshake_are_read_by_nobody() {
     for accept in ["*/*", "text/html"] {
         let text =
             format!("GET /case HTTP/1.1\r\n{{H}}\r\n{{P}}\r\nAccept: {accept}\r\n{HANDSHAKE}\r\n\r\n{{S}}");
-        let outcome = send(&mut world, "F01", &text, Sender::Nobody).await;
+        let mut outcome = send(&mut world, "F01", &text, Sender::Nobody).await;
         assert_eq!(outcome.heard.statuses().len(), 1, "F01: {:?}", outcome.heard);
         assert!(matches!(outcome.heard.statuses()[0], 200 | 429), "F01");
-        assert!(outcome.heard.closed && outcome.seen.is_empty(), "F01");
+        assert!(outcome.heard.closes().await && outcome.seen.is_empty(), "F01");
     }
 }
 
@@ -39,12 +39,12 @@ async fn only_a_whole_handshake_without_a_body_is_forwarded() {
     ];
     for (id, lines) in cases {
         let text = format!("GET /case HTTP/1.1\r\n{{H}}\r\n{{P}}\r\n{lines}\r\n\r\n{{S}}");
-        let outcome = send(&mut world, id, &text, Sender::PassHolder).await;
+        let mut outcome = send(&mut world, id, &text, Sender::PassHolder).await;
         assert_eq!(outcome.heard.statuses(), [400], "{id}");
         assert_eq!(outcome.heard.answers[0].problem(), "bad_request", "{id}");
-        assert!(outcome.heard.closed && outcome.seen.is_empty(), "{id}");
-        let outcome = send(&mut world, id, &text, Sender::Nobody).await;
-        assert!(outcome.heard.closed && outcome.seen.is_empty(), "{id}: {:?}", outcome.heard);
+        assert!(outcome.heard.closes().await && outcome.seen.is_empty(), "{id}");
+        let mut outcome = send(&mut world, id, &text, Sender::Nobody).await;
+        assert!(outcome.heard.closes().await && outcome.seen.is_empty(), "{id}: {:?}", outcome.heard);
         assert_eq!(outcome.heard.statuses().len(), 1, "{id}");
     }
     let text = format!("POST /case HTTP/1.1\r\n{{H}}\r\n{{P}}\r\n{HANDSHAKE}\r\n\r\n{{S}}");
@@ -109,10 +109,10 @@ async fn a_body_is_asked_for_at_most_once_and_answered_once() {
     assert_eq!(world.app.seen_at("/case")[0].body, b"hello");
     assert_eq!(world.app.seen_at("/case")[0].field("expect"), None, "F08: it ends here");
     // Nobody's body is not asked for; what follows anyway is that body, never a request.
-    let outcome = send(&mut world, "A35", &format!("{head}{{S}}"), Sender::Nobody).await;
+    let mut outcome = send(&mut world, "A35", &format!("{head}{{S}}"), Sender::Nobody).await;
     assert_eq!(outcome.heard.continues(), 0, "A35");
     assert!(matches!(outcome.heard.statuses()[..], [429] | [429, 400]), "A35: {:?}", outcome.heard);
-    assert!(outcome.heard.closed && outcome.seen.is_empty(), "A35");
+    assert!(outcome.heard.closes().await && outcome.seen.is_empty(), "A35");
     for (id, line) in [("F08 bogus", "Expect: bogus"), ("F08 GET", "Expect: 100-continue")] {
         let outcome = send(
             &mut world,

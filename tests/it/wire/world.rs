@@ -94,19 +94,20 @@ impl World {
     /// As [`World::case`]; what the app must see and the sender must hear.
     pub(super) async fn expect(&mut self, id: &str, text: &str, sender: Sender, expect: Expect) {
         let bytes = self.fill(text, sender);
-        let Outcome { heard, seen } = self.case(id, &bytes).await;
+        let Outcome { mut heard, seen } = self.case(id, &bytes).await;
         let id = format!("{id} by {sender:?}");
         let whole: Vec<_> = seen.iter().filter(|seen| seen.whole).collect();
         if sender == Sender::Nobody {
             assert!(seen.is_empty(), "{id}: the app saw {seen:?}");
             assert!(!heard.answers.is_empty(), "{id}: no answer");
             assert!(heard.statuses().iter().all(|status| matches!(status, 400 | 429)), "{id}: {heard:?}");
-            assert!(heard.statuses() == [429] || heard.closed, "{id}: open after a framing error: {heard:?}");
+            let kept = heard.statuses() == [429] || heard.closes().await;
+            assert!(kept, "{id}: open after a framing error: {heard:?}");
             return;
         }
         let refused = heard.statuses() == [400] && whole.is_empty();
         match (expect, whole.as_slice()) {
-            (Expect::Refused | Expect::RefusedOrBody(_), _) if refused => readable(&id, &heard),
+            (Expect::Refused | Expect::RefusedOrBody(_), _) if refused => readable(&id, &mut heard).await,
             (Expect::Body(body) | Expect::RefusedOrBody(body), [seen]) => {
                 assert_eq!(seen.body, body.as_bytes(), "{id}");
                 assert_eq!(seen.trailers, b"", "{id}: trailers end at the gate");
@@ -130,8 +131,9 @@ impl World {
     async fn settle(&self, id: &str, forwarded: usize, parsed: usize) -> usize {
         let what = format!("{id}: forwarded = parsed");
         until(&what, DEADLINE, || async {
-            let said = self.gate.forwarded().await - forwarded;
+            // In this order: what the app has seen by now was forwarded before.
             let seen = self.app.count() - parsed;
+            let said = self.gate.forwarded().await - forwarded;
             assert!(seen <= said, "{id}: the app parsed {seen}, the gate forwarded {said}");
             let cut = self.app.seen()[parsed..].iter().all(|seen| !seen.target().starts_with("/case"));
             (said == seen || (said == seen + 1 && cut)).then_some(said - seen)
@@ -156,8 +158,8 @@ async fn innocent_rounds(holder: &Client, innocents: &mut [Raw], asked: &mut usi
 }
 
 /// A 400 that says what was wrong, then the end. hyper's own has no body.
-fn readable(id: &str, heard: &Heard) {
-    assert!(heard.closed, "{id}: open after a framing error");
+async fn readable(id: &str, heard: &mut Heard) {
+    assert!(heard.closes().await, "{id}: open after a framing error");
     let answer = &heard.answers[0];
     if !answer.body.is_empty() {
         assert_eq!(answer.problem(), "bad_request", "{id}");

@@ -93,7 +93,7 @@ pub(super) async fn changes_hold_until_replaced(mut world: World) {
     world.change(changes.clone()).await;
     world.join_all(1..=9).await;
     world.tick().await;
-    let report = world.store.admit(&room()).await.expect("admitted");
+    let report = world.store.admit(&room(), None).await.expect("admitted");
     assert_eq!((report.standing.called, &report.overrides), (3, &changes));
     assert!(matches!(world.look(1).await, Turn::Admitted(pass) if pass.expires_at == START + SECOND * 5));
     let report = world.store.open(&room(), Epoch(1), &settings()).await.expect("opened");

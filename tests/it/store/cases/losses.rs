@@ -1,11 +1,11 @@
 //! What a store has lost, and what comes back of it.
 
-use usher::domain::id::PlaceNumber;
-use usher::domain::line::PutBack;
+use usher::domain::id::{Epoch, PlaceNumber};
+use usher::domain::line::{Known, PutBack};
 use usher::domain::pass::Pass;
 use usher::domain::place::{Reason, Turn};
 
-use crate::store::world::{SECOND, START, World, settings, visitor};
+use crate::store::world::{SECOND, START, World, room, settings, visitor};
 
 /// An empty store opened by a gate that knew line 5 up to number 9.
 async fn lost(world: &mut World) {
@@ -81,6 +81,13 @@ pub(super) async fn a_line_that_is_behind_is_brought_up_and_gives_no_number_twic
     world.open(settings()).await;
     world.join_all(1..=3).await;
     // A gate has seen six numbers, and number 2 admitted.
+    let known = Known { epoch: Epoch(7), next: PlaceNumber(7), log_seq: 1, recoveries: 0 };
+    let report = world.store.admit(&room(), Some(&known)).await.expect("told");
+    assert_eq!(
+        (report.standing.admitted, report.standing.tick),
+        (0, 0),
+        "nobody is admitted from what is behind"
+    );
     let standing = world.reopen(7, 7, 1).await;
     assert_eq!((standing.next.0, standing.recoveries, standing.waiting), (7, 1, 3));
     world.put_back(PutBack::Drop(vec![PlaceNumber(2)])).await;

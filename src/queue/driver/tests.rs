@@ -1,0 +1,224 @@
+//! One step at a time, over the store in memory, with a log that can fail.
+
+use std::sync::atomic::AtomicUsize;
+
+use async_trait::async_trait;
+
+use super::*;
+use crate::clock::{Clock, ManualClock};
+use crate::config;
+use crate::domain::id::{Epoch, RoomName, VisitorId};
+use crate::domain::line::{Known, PutBack, Settings};
+use crate::domain::pass::Pass;
+use crate::domain::place::{Intent, Reason, Turn};
+use crate::domain::time::Timestamp;
+use crate::store::{MemoryStore, Overrides, Store};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// The store in memory, whose log is away after so many more reads.
+struct Faulty {
+    lines: MemoryStore,
+    reads_left: AtomicUsize,
+}
+
+#[async_trait]
+impl Store for Faulty {
+    async fn open(&self, room: &RoomName, epoch: Epoch, settings: &Settings) -> Result<Report, StoreError> {
+        self.lines.open(room, epoch, settings).await
+    }
+
+    async fn reopen(
+        &self,
+        room: &RoomName,
+        known: &Known,
+        window: Duration,
+        settings: &Settings,
+    ) -> Result<Report, StoreError> {
+        self.lines.reopen(room, known, window, settings).await
+    }
+
+    async fn come_back(
+        &self,
+        room: &RoomName,
+        places: &[(VisitorId, PlaceNumber, Timestamp)],
+    ) -> Result<Vec<Turn>, StoreError> {
+        self.lines.come_back(room, places).await
+    }
+
+    async fn put_back(&self, room: &RoomName, back: &PutBack) -> Result<(), StoreError> {
+        self.lines.put_back(room, back).await
+    }
+
+    async fn join(&self, room: &RoomName, arrivals: &[(VisitorId, Intent)]) -> Result<Vec<Turn>, StoreError> {
+        self.lines.join(room, arrivals).await
+    }
+
+    async fn look(&self, room: &RoomName, visitors: &[VisitorId]) -> Result<Vec<Turn>, StoreError> {
+        self.lines.look(room, visitors).await
+    }
+
+    async fn seen(&self, room: &RoomName, signs: &[(PlaceNumber, Timestamp)]) -> Result<(), StoreError> {
+        self.lines.seen(room, signs).await
+    }
+
+    async fn make_room(&self, room: &RoomName) -> Result<(), StoreError> {
+        self.lines.make_room(room).await
+    }
+
+    async fn admit(&self, room: &RoomName, known: Option<&Known>) -> Result<Report, StoreError> {
+        self.lines.admit(room, known).await
+    }
+
+    async fn end(
+        &self,
+        room: &RoomName,
+        visitor: VisitorId,
+        reason: Reason,
+    ) -> Result<Option<PlaceNumber>, StoreError> {
+        self.lines.end(room, visitor, reason).await
+    }
+
+    async fn extend(
+        &self,
+        room: &RoomName,
+        visitor: VisitorId,
+        by: Duration,
+    ) -> Result<Option<Pass>, StoreError> {
+        self.lines.extend(room, visitor, by).await
+    }
+
+    async fn holder(&self, room: &RoomName, number: PlaceNumber) -> Result<Option<VisitorId>, StoreError> {
+        self.lines.holder(room, number).await
+    }
+
+    async fn log(&self, room: &RoomName, seq: u64, limit: usize) -> Result<LogPage, StoreError> {
+        let less = |left: usize| left.checked_sub(1);
+        if self.reads_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).is_err() {
+            return Err(StoreError::Away("as the test asked".into()));
+        }
+        self.lines.log(room, seq, limit).await
+    }
+
+    async fn waiting(
+        &self,
+        room: &RoomName,
+        after: PlaceNumber,
+        limit: usize,
+    ) -> Result<Vec<PlaceNumber>, StoreError> {
+        self.lines.waiting(room, after, limit).await
+    }
+
+    async fn revoked(&self, room: &RoomName) -> Result<Vec<Pass>, StoreError> {
+        self.lines.revoked(room).await
+    }
+
+    async fn set_overrides(&self, room: &RoomName, overrides: &Overrides) -> Result<(), StoreError> {
+        self.lines.set_overrides(room, overrides).await
+    }
+
+    async fn clear(&self, room: &RoomName, epoch: Epoch, known: Epoch) -> Result<(), StoreError> {
+        self.lines.clear(room, epoch, known).await
+    }
+}
+
+/// A room whose driver is stepped by hand.
+struct World {
+    room: Arc<Room>,
+    store: Arc<Faulty>,
+    clock: Arc<ManualClock>,
+    state: State,
+}
+
+impl World {
+    fn new(settings: &str) -> Self {
+        let text = format!("[[room]]\nupstreams = [\"http://127.0.0.1:1\"]\ntick = \"1s\"\n{settings}\n");
+        let config = config::load_text("test", &text, []).expect("valid").rooms.remove(0);
+        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_700_000_000_000)));
+        let lines = MemoryStore::new(clock.clone());
+        let store = Arc::new(Faulty { lines, reads_left: AtomicUsize::new(usize::MAX) });
+        let room = Room::new(config, store.clone(), clock.clone());
+        Self { room, store, clock, state: State::default() }
+    }
+
+    async fn step(&mut self) -> Result<(), StoreError> {
+        step(&self.room, &mut self.state).await.map(drop)
+    }
+
+    async fn join(&self, visitors: impl Iterator<Item = u64>) {
+        let name = self.room.config().name.clone();
+        let arrivals: Vec<_> = visitors.map(|n| (visitor(n), Intent::Join)).collect();
+        self.store.join(&name, &arrivals).await.expect("joined");
+    }
+}
+
+fn visitor(n: u64) -> VisitorId {
+    VisitorId::from_bytes(u128::from(n).to_be_bytes())
+}
+
+#[tokio::test]
+async fn a_log_read_that_fails_half_way_is_made_up_for_without_a_gap() {
+    let leavers = 3 * ENTRIES as u64;
+    // One inside from the first: whoever leaves does so from the line.
+    let mut world = World::new("capacity = 1\nbatch = 1");
+    world.step().await.expect("opened");
+    world.join(0..1).await;
+    world.clock.advance(SECOND);
+    world.step().await.expect("a tick");
+    world.join(1..leavers + 3).await;
+    world.step().await.expect("everybody stands");
+    let name = world.room.config().name.clone();
+    for n in 1..=leavers {
+        world.store.end(&name, visitor(n), Reason::Left).await.expect("left").expect("a place");
+    }
+    let last = PlaceNumber(leavers + 3);
+    for pages in [1, 2] {
+        world.store.reads_left.store(pages, Ordering::Relaxed);
+        assert!(world.step().await.is_err(), "the log is away after {pages} pages");
+        assert_eq!(world.room.view().rank.ahead(last), leavers + 1, "nothing is half read");
+    }
+    world.store.reads_left.store(usize::MAX, Ordering::Relaxed);
+    world.step().await.expect("back");
+    assert_eq!(world.room.view().rank.ahead(last), 1, "every leaver is out");
+}
+
+#[tokio::test]
+async fn a_revoked_pass_is_remembered_until_it_would_have_ended() {
+    let mut world = World::new("pass_ttl = \"60s\"\nclaim_window = \"30s\"\npass_max = \"90s\"");
+    world.step().await.expect("opened");
+    let name = world.room.config().name.clone();
+    world.join(0..1).await;
+    world.clock.advance(SECOND);
+    world.step().await.expect("a tick");
+    let turns = world.store.look(&name, &[visitor(0)]).await.expect("looked");
+    let Turn::Admitted(pass) = turns[0] else { panic!("{turns:?}") };
+    let epoch = world.room.view().epoch;
+    let is_good = |world: &World| world.room.admits(epoch, &pass, world.clock.now());
+    assert!(is_good(&world));
+    world.room.end(visitor(0), Some(&pass), Reason::Left).await.expect("ended").expect("a place");
+    for _ in 0..89 {
+        world.clock.advance(SECOND);
+        world.step().await.expect("a tick");
+        assert!(!is_good(&world));
+        assert_eq!(world.room.revoked.len(), 1, "it might have been prolonged elsewhere");
+    }
+    world.clock.advance(SECOND * 2);
+    world.step().await.expect("a tick");
+    assert!(world.room.revoked.is_empty(), "it is over by itself");
+    assert!(!is_good(&world));
+}
+
+#[tokio::test]
+async fn what_an_operator_changes_is_not_undone_by_a_report_from_before() {
+    let mut world = World::new("capacity = 5");
+    world.step().await.expect("opened");
+    let name = world.room.config().name.clone();
+    let before = world.room.changes();
+    let report = world.store.admit(&name, None).await.expect("a report");
+    world.room.override_with(|overrides| overrides.capacity = Some(7)).await.expect("changed");
+    let rank = Arc::clone(&world.room.view().rank);
+    publish(&world.room, &mut world.state, report, rank, before);
+    assert_eq!(world.room.view().settings.capacity, 7);
+    world.step().await.expect("a tick");
+    assert_eq!(world.room.view().settings.capacity, 7);
+}

@@ -1,0 +1,192 @@
+//! Stores that lose a line, whole or its end, and gates that bring it back.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::app::FakeApp;
+use crate::support::client::Client;
+use crate::support::gate::TestGate;
+use crate::support::redis_server::{RedisServer, skipped};
+use crate::support::wait::until;
+
+const KEY: &str = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+const DEADLINE: Duration = Duration::from_secs(60);
+/// Places may come back for twice the longest pause.
+const POLL: &str = "poll = { min = \"0s\", max = \"5s\" }";
+
+fn settings(store: &str, app: &FakeApp, room: &str) -> String {
+    format!(
+        "[gate.keys]\ncurrent = \"{KEY}\"\n[store]\n{store}\n\
+         [[room]]\nupstreams = [\"{}\"]\ntick = \"100ms\"\nidle_timeout = \"60s\"\n{POLL}\n{room}\n",
+        app.url(),
+    )
+}
+
+async fn gate(redis: &RedisServer, app: &FakeApp, room: &str) -> TestGate {
+    let store = format!("kind = \"redis\"\nurl = \"{}\"", redis.url());
+    TestGate::start(&settings(&store, app, room)).await
+}
+
+fn number(status: &Value) -> u64 {
+    status["number"].as_u64().unwrap_or_else(|| panic!("{status} has a number"))
+}
+
+/// Everybody polls until the line stands again at each gate.
+async fn come_back(gates: &[&TestGate], visitors: &mut [&mut Client]) {
+    until("the loss is noticed", DEADLINE, || async {
+        (gates[0].room("main").await["degraded"] == true).then_some(())
+    })
+    .await;
+    let deadline = tokio::time::Instant::now() + DEADLINE;
+    loop {
+        for visitor in visitors.iter_mut() {
+            visitor.get("/queue/status").await;
+        }
+        let mut degraded = false;
+        for gate in gates {
+            degraded |= gate.room("main").await["degraded"] == true;
+        }
+        if !degraded {
+            return;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "the line never stands again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_flushed_line_comes_back_in_its_old_order() {
+    if skipped() {
+        return;
+    }
+    let (redis, app) = (RedisServer::start(), FakeApp::start().await);
+    let (a, b) = (gate(&redis, &app, "capacity = 2").await, gate(&redis, &app, "capacity = 2").await);
+    let mut holder = a.admitted().await;
+    // Somebody who keeps the cookie of a place that was served long ago.
+    a.act("pause").await;
+    let mut cheat = b.client();
+    cheat.stand().await;
+    let saved = cheat.clone();
+    a.act("resume").await;
+    cheat.until_state("admitted").await;
+    let mut line: Vec<Client> = (0..10).map(|i| if i % 2 == 0 { a.client() } else { b.client() }).collect();
+    let mut numbers = Vec::new();
+    for visitor in &mut line {
+        numbers.push(number(&visitor.stand().await));
+    }
+    cheat.leave().await;
+    line[0].until_state("admitted").await;
+    let mut first = line.remove(0);
+    numbers.remove(0);
+    let mut cheat = saved;
+
+    redis.command(&["FLUSHALL"]);
+    let mut everybody: Vec<&mut Client> = line.iter_mut().collect();
+    everybody.push(&mut cheat);
+    come_back(&[&a, &b], &mut everybody).await;
+
+    assert_eq!(holder.get("/x").await.status, 200, "a pass was good all the time");
+    assert_eq!(first.get("/x").await.status, 200, "and one that was claimed a moment before");
+    for (i, visitor) in line.iter_mut().enumerate() {
+        let status = visitor.status().await;
+        assert_eq!((&status["state"], number(&status)), (&Value::from("waiting"), numbers[i]));
+        assert_eq!(status["position"].as_u64(), Some(i as u64 + 1), "nobody jumped the line");
+    }
+    let room = a.room("main").await;
+    assert_eq!((&room["active"], &room["called"]), (&Value::from(2), &Value::from(0)), "{room}");
+    let cheated = cheat.until_status("a place at the tail", |s| s["number"].is_u64()).await;
+    assert!(number(&cheated) > *numbers.last().expect("nine"), "{cheated}");
+    let mut newcomer = b.client();
+    assert!(number(&newcomer.stand().await) > number(&cheated));
+    holder.leave().await;
+    line[0].until_state("admitted").await;
+    assert_eq!(line[1].status().await["state"], "waiting");
+}
+
+#[tokio::test]
+async fn a_copy_from_before_admits_nobody_twice_and_gives_no_number_twice() {
+    if skipped() {
+        return;
+    }
+    let (mut redis, app) = (RedisServer::start(), FakeApp::start().await);
+    let a = gate(&redis, &app, "capacity = 1").await;
+    let b = gate(&redis, &app, "capacity = 1").await;
+    a.act("pause").await;
+    let [mut first, mut second, mut third] = [a.client(), b.client(), b.client()];
+    first.stand().await;
+    second.stand().await;
+    redis.command(&["SAVE"]);
+    a.act("resume").await;
+    first.until_state("admitted").await;
+    assert_eq!(number(&third.stand().await), 3);
+    redis.kill();
+    redis.restart();
+    come_back(&[&a, &b], &mut [&mut first, &mut second, &mut third]).await;
+    assert_eq!(first.get("/x").await.status, 200);
+    let (second_now, third_now) = (second.status().await, third.status().await);
+    assert_eq!((number(&second_now), second_now["position"].as_u64()), (2, Some(1)), "{second_now}");
+    assert_eq!((number(&third_now), third_now["position"].as_u64()), (3, Some(2)), "{third_now}");
+    let room = b.room("main").await;
+    assert_eq!((&room["active"], &room["called"]), (&Value::from(1), &Value::from(0)), "{room}");
+    assert!(number(&a.client().stand().await) > 3);
+    a.act("resume").await;
+    first.leave().await;
+    second.until_state("admitted").await;
+}
+
+#[tokio::test]
+async fn another_line_is_refused_until_a_person_says_so() {
+    if skipped() {
+        return;
+    }
+    let (redis, app) = (RedisServer::start(), FakeApp::start().await);
+    let a = gate(&redis, &app, "capacity = 1").await;
+    let mut holder = a.admitted().await;
+    a.signal("STOP");
+    redis.command(&["FLUSHALL"]);
+    let b = gate(&redis, &app, "capacity = 1").await;
+    let mut other = b.admitted().await;
+    a.signal("CONT");
+    until("the other line is refused", DEADLINE, || async { (!a.is_ready().await).then_some(()) }).await;
+    assert_eq!(holder.get("/x").await.status, 200, "its passes are good");
+    assert!(b.is_ready().await);
+    assert_eq!(other.get("/x").await.status, 200);
+    let cleared = a.admin("POST", "/admin/v1/rooms/main/clear", "{\"confirm\": \"main\"}").await;
+    assert!((200..300).contains(&cleared.status), "{}", cleared.text());
+    until("the new line is taken", DEADLINE, || async {
+        let same = a.room("main").await["epoch"] == b.room("main").await["epoch"];
+        (same && a.is_ready().await && b.is_ready().await).then_some(())
+    })
+    .await;
+    assert_eq!(number(&b.client().admit().await), 1, "one line for both");
+    until("passes of both lines are dead", DEADLINE, || {
+        let (mut holder, mut other) = (holder.clone(), other.clone());
+        async move { (holder.get("/x").await.status == 429 && other.get("/x").await.status == 429).then_some(()) }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_gate_that_forgot_everything_takes_the_word_of_the_places() {
+    let app = FakeApp::start().await;
+    let mut gate = TestGate::start(&settings("kind = \"memory\"", &app, "capacity = 1")).await;
+    let mut holder = gate.admitted().await;
+    let [mut first, mut second] = [gate.client(), gate.client()];
+    let numbers = [number(&first.stand().await), number(&second.stand().await)];
+    gate.restart().await;
+    let told = first.status().await;
+    assert_eq!((&told["state"], number(&told)), (&Value::from("waiting"), numbers[0]), "{told}");
+    assert_eq!(holder.get("/x").await.status, 200, "its pass is of the line that comes back");
+    come_back(&[&gate], &mut [&mut second, &mut first]).await;
+    assert_eq!(holder.get("/x").await.status, 200);
+    for (i, visitor) in [&mut first, &mut second].into_iter().enumerate() {
+        let status = visitor.status().await;
+        assert_eq!(
+            (number(&status), status["position"].as_u64()),
+            (numbers[i], Some(i as u64 + 1)),
+            "{status}"
+        );
+    }
+    assert_eq!(gate.room("main").await["active"], 1, "the pass that was shown counts");
+}
