@@ -38,10 +38,11 @@ use crate::clock::Clock;
 use crate::config;
 use crate::domain::seat::EventId;
 use crate::domain::time::Timestamp;
+use crate::redis::{ConnectError, Redis};
 use accounts::{Attempts, Passwords, Tokens};
 use db::{Db, DbError, RowExt as _};
 use events::{Layouts, SoldAs};
-use holds::{Holds, MemoryHolds};
+use holds::{HoldStore, Holds, MemoryHolds, RedisHolds};
 use pass::Passes;
 use tickets::Codes;
 
@@ -65,10 +66,13 @@ pub enum OpenError {
     /// The first administrator cannot be made.
     #[error("the administrator of the settings cannot be made: {0}")]
     Admin(&'static str),
-    /// Something is asked for that this build does not do.
-    #[error("{0}")]
-    Unsupported(&'static str),
+    /// The Redis for holds is not there, or must not be used.
+    #[error("booking.redis_url")]
+    Holds(#[from] ConnectError),
 }
+
+/// What the keys of holds in Redis begin with.
+const HOLDS_PREFIX: &str = "usher-booking";
 
 /// The booking office.
 pub struct Booking {
@@ -102,9 +106,10 @@ impl Booking {
     /// # Errors
     /// [`OpenError`]
     pub async fn open(settings: &config::Booking, clock: Arc<dyn Clock>) -> Result<Arc<Self>, OpenError> {
-        if settings.redis_url.is_some() {
-            return Err(OpenError::Unsupported("booking.holds = \"redis\" is not built yet; use \"memory\""));
-        }
+        let holds: Arc<dyn HoldStore> = match &settings.redis_url {
+            Some(url) => Arc::new(RedisHolds::new(Redis::connect(url).await?, HOLDS_PREFIX)),
+            None => Arc::new(MemoryHolds::default()),
+        };
         let db = Db::open(&settings.database).await?;
         let jwt_secret = match &settings.jwt_secret {
             Some(secret) => secret.clone(),
@@ -117,7 +122,7 @@ impl Booking {
         let booking = Arc::new(Self {
             settings: settings.clone(),
             clock,
-            holds: Holds::open(Arc::new(MemoryHolds::default()), db.clone()).await?,
+            holds: Holds::new(holds, db.clone()),
             layouts: Layouts::new(db.clone()),
             bodies: seats::Bodies::default(),
             passwords: Passwords::new().map_err(|why| keys(&why))?,

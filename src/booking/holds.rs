@@ -5,6 +5,7 @@
 //! say: it is loaded into the store before the first hold of an event is given.
 
 mod api;
+mod redis;
 mod store;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::domain::time::Timestamp;
 pub use api::{
     __path_extend, __path_hold, __path_release, BestOf, Extended, HoldView, NewHold, extend, hold, release,
 };
+pub use redis::RedisHolds;
 pub use store::{HoldStore, HoldStoreError, Kept, MemoryHolds, Seats};
 
 /// The holds of every event.
@@ -28,7 +30,6 @@ pub use store::{HoldStore, HoldStoreError, Kept, MemoryHolds, Seats};
 pub struct Holds {
     store: Arc<dyn HoldStore>,
     db: Db,
-    generation: u32,
     /// One load at a time: a sale that is told while an event loads waits, or
     /// the loaded state could be older than what was told.
     loading: tokio::sync::Mutex<()>,
@@ -49,14 +50,10 @@ impl From<HoldStoreError> for Problem {
 }
 
 impl Holds {
-    /// Over a store that is empty now: raises the generation kept in the
-    /// database, so that every epoch given from here on is above all before.
-    ///
-    /// # Errors
-    /// [`DbError`]
-    pub async fn open(store: Arc<dyn HoldStore>, db: Db) -> Result<Self, DbError> {
-        let generation = raise_generation(&db).await?;
-        Ok(Self { store, db, generation, loading: tokio::sync::Mutex::default() })
+    /// Over a store that may be empty, or shared with others.
+    #[must_use]
+    pub fn new(store: Arc<dyn HoldStore>, db: Db) -> Self {
+        Self { store, db, loading: tokio::sync::Mutex::default() }
     }
 
     /// Keeps all the wanted seats, or none.
@@ -179,11 +176,28 @@ impl Holds {
         self.store.ping().await
     }
 
-    /// Gives the store what the database knows of the event.
+    /// Gives the store what the database knows of the event, in a new
+    /// generation, so that every epoch given from here on is above all before.
     async fn load(&self, layout: &Layout) -> Result<(), Problem> {
         let _one_at_a_time = self.loading.lock().await;
-        let seats = read_seats(&self.db, &layout.id, layout.chairs.len()).await?;
-        Ok(self.store.load(&layout.id, self.generation, seats).await?)
+        let generation = raise_generation(&self.db).await?;
+        let (event, chairs) = (&layout.id, layout.chairs.len());
+        let before = read_seats(&self.db, event, chairs).await?;
+        self.store.load(event, generation, before.clone()).await?;
+        // Another process may have settled a payment in between, which a store
+        // without the event could not be told.
+        let after = read_seats(&self.db, event, chairs).await?;
+        for (at, (was, is)) in before.into_iter().zip(after).enumerate() {
+            let Some(epoch) = is.epoch().or(was.epoch()).filter(|_| was != is) else { continue };
+            let outcome = match is {
+                Seat::Sold(_) => Outcome::Sold,
+                Seat::Paying(_) | Seat::Held(_) => Outcome::Paying,
+                Seat::Free => Outcome::Free,
+            };
+            let seat = SeatIndex(u32::try_from(at).unwrap_or(u32::MAX));
+            self.store.settle(event, &[seat], epoch, outcome).await?;
+        }
+        Ok(())
     }
 }
 

@@ -92,7 +92,14 @@ impl TestBooking {
 
     /// A second office over the same database.
     pub async fn twin(&self) -> (Arc<Booking>, Client) {
-        let booking = Booking::open(&settings(&self.database), self.clock.clone()).await.expect("opens");
+        self.twin_with(|_| {}).await
+    }
+
+    /// The same with other settings.
+    pub async fn twin_with(&self, change: impl FnOnce(&mut config::Booking)) -> (Arc<Booking>, Client) {
+        let mut settings = settings(&self.database);
+        change(&mut settings);
+        let booking = Booking::open(&settings, self.clock.clone()).await.expect("opens");
         let client = Client::of(serve(&booking, &self.stop).await);
         tokio::spawn(Arc::clone(&booking).run(self.stop.clone()));
         (booking, client)

@@ -1,0 +1,9 @@
+-- ARGV: '', epoch, status (S, P or F), seats. What the database says of them.
+
+if not is_loaded then return false end
+local epoch, status, seats = ARGV[2], ARGV[3], ARGV[4]
+local known = call('HGET', EPOCHS, epoch)
+if known and status == 'P' then return 0 end
+set(seats, epoch, status)
+if known then finish(read(known), status) end
+return 1
