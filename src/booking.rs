@@ -12,6 +12,7 @@ pub mod db;
 pub mod events;
 pub mod holds;
 pub mod idempotency;
+pub mod live;
 pub mod openapi;
 pub mod orders;
 pub mod outbox;
@@ -42,6 +43,8 @@ use accounts::{Attempts, Passwords, Tokens};
 use db::{Db, DbError, RowExt as _};
 use events::{Layouts, SoldAs};
 use holds::{Holds, MemoryHolds};
+use live::Live;
+use outbox::{Relay, Targets};
 use pass::Passes;
 use tickets::Codes;
 
@@ -83,6 +86,8 @@ pub struct Booking {
     tokens: Tokens,
     passes: Passes,
     codes: Codes,
+    relay: Relay,
+    live: Live,
     /// Rung when a payment was asked for.
     payment_work: Notify,
     /// Draws among near-equal seats.
@@ -116,6 +121,8 @@ impl Booking {
         getrandom::fill(&mut seed).map_err(|why| keys(&why))?;
         let booking = Arc::new(Self {
             settings: settings.clone(),
+            relay: Relay::new(db.clone(), Arc::clone(&clock), Targets::new()),
+            live: Live::new(db.clone()),
             clock,
             holds: Holds::open(Arc::new(MemoryHolds::default()), db.clone()).await?,
             layouts: Layouts::new(db.clone()),
@@ -148,6 +155,7 @@ impl Booking {
             jobs.spawn(Arc::clone(&self).run_payments(shutdown.clone()));
         }
         jobs.spawn(Arc::clone(&self).run_reaper(shutdown.clone()));
+        jobs.spawn(Arc::clone(&self).run_live(shutdown.clone()));
         jobs.spawn(Arc::clone(&self).run_relay(shutdown));
         jobs.close();
         jobs.wait().await;

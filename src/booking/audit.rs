@@ -18,7 +18,7 @@ pub struct Finding {
 }
 
 /// Rules, each with a query whose rows are findings; the column `subject` says where.
-const RULES: [(&str, &str); 10] = [
+const RULES: [(&str, &str); 11] = [
     (
         "a seat has one live ticket at most",
         "SELECT event_id || ' ' || seat_id AS subject FROM tickets WHERE status <> 'VOID'
@@ -87,6 +87,10 @@ const RULES: [(&str, &str); 10] = [
         "SELECT o.id AS subject FROM orders o LEFT JOIN order_items i ON i.order_id = o.id
          GROUP BY o.id, o.amount, o.refunded
          HAVING o.amount <> COALESCE(SUM(i.price), 0)",
+    ),
+    (
+        "no message was set aside",
+        "SELECT kind || ' ' || subject AS subject FROM outbox WHERE set_aside_at IS NOT NULL",
     ),
 ];
 

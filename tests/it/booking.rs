@@ -4,6 +4,8 @@ mod accounts;
 mod admission;
 mod audit;
 mod cancel;
+mod live;
+mod outbox;
 mod purchase;
 mod races;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use usher::booking::db::Db;
 use usher::booking::{Booking, SAMPLE_EVENT};
 use usher::clock::ManualClock;
 use usher::config;
@@ -71,13 +72,7 @@ impl TestBooking {
     /// As [`open`](Self::open), with other settings.
     pub async fn with(database: Database, change: impl FnOnce(&mut config::Booking)) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a scratch folder");
-        let url = match database {
-            Database::Memory => "sqlite::memory:".to_owned(),
-            Database::File => format!("sqlite:{}", folder.path().join("usher.db").display()),
-            Database::Postgres => {
-                tokio::task::spawn_blocking(super::postgres::database).await.expect("a thread")?
-            }
-        };
+        let url = url(database, &folder).await?;
         let mut settings = settings(&url);
         change(&mut settings);
         // 2026-11-21, 09:00 in Seoul.
@@ -132,6 +127,39 @@ impl TestBooking {
         let booking = Arc::clone(&self.booking);
         async move { assert_eq!(booking.audit().await.expect("an audit"), []) }
     }
+}
+
+/// A database without an office.
+pub struct Bare {
+    pub db: Db,
+    url: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Bare {
+    /// `None` when PostgreSQL is asked for and may be skipped.
+    pub async fn open(database: Database) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let url = url(database, &folder).await?;
+        Some(Self { db: Db::open(&url).await.expect("opens"), url, _folder: folder })
+    }
+
+    /// The same database over other connections, where there can be any.
+    pub async fn again(&self) -> Db {
+        if self.url == MEMORY { self.db.clone() } else { Db::open(&self.url).await.expect("opens") }
+    }
+}
+
+const MEMORY: &str = "sqlite::memory:";
+
+async fn url(database: Database, folder: &tempfile::TempDir) -> Option<String> {
+    Some(match database {
+        Database::Memory => MEMORY.to_owned(),
+        Database::File => format!("sqlite:{}", folder.path().join("usher.db").display()),
+        Database::Postgres => {
+            tokio::task::spawn_blocking(super::postgres::database).await.expect("a thread")?
+        }
+    })
 }
 
 async fn serve(booking: &Arc<Booking>, stop: &CancellationToken) -> SocketAddr {

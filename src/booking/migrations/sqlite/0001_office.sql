@@ -145,14 +145,28 @@ CREATE TABLE ledger (
 
 -- Domain events, written with the change they tell of and relayed after it.
 CREATE TABLE outbox (
-    id         INTEGER PRIMARY KEY AUTOINCREMENT,
-    kind       TEXT NOT NULL,
-    subject    TEXT NOT NULL,                -- what it is about: an order, an event
-    body       TEXT NOT NULL,                -- JSON
-    created_at BIGINT NOT NULL,
-    relayed_at BIGINT
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    kind         TEXT NOT NULL,
+    subject      TEXT NOT NULL,              -- what it is about: an order, an event
+    lane         BIGINT NOT NULL,            -- the subject's; one process at a time relays a lane, in order
+    body         TEXT NOT NULL,              -- JSON
+    attempts     BIGINT NOT NULL DEFAULT 0,
+    retry_at     BIGINT NOT NULL DEFAULT 0,  -- after a failure: not before, and nothing of its subject either
+    created_at   BIGINT NOT NULL,
+    relayed_at   BIGINT,
+    set_aside_at BIGINT                      -- refused too often; its subject goes on without it
 );
-CREATE INDEX outbox_waiting ON outbox (id) WHERE relayed_at IS NULL;
+CREATE INDEX outbox_waiting ON outbox (lane, id) WHERE relayed_at IS NULL AND set_aside_at IS NULL;
+CREATE INDEX outbox_late ON outbox (subject) WHERE relayed_at IS NULL AND set_aside_at IS NULL AND attempts > 0;
+CREATE INDEX outbox_relayed ON outbox (relayed_at) WHERE relayed_at IS NOT NULL;
+
+-- Who relays which lane.
+CREATE TABLE outbox_lanes (
+    lane        BIGINT PRIMARY KEY,
+    lease_until BIGINT NOT NULL DEFAULT 0,
+    lease_epoch BIGINT NOT NULL DEFAULT 0    -- raised by each claim; fences a relay that lost its lease
+);
+INSERT INTO outbox_lanes (lane) VALUES (0), (1), (2), (3), (4), (5), (6), (7);
 
 -- Answers to POSTs that carried an Idempotency-Key.
 CREATE TABLE idempotency (
