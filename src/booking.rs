@@ -13,6 +13,7 @@ pub mod events;
 pub mod holds;
 pub mod idempotency;
 pub mod live;
+pub mod mail;
 pub mod openapi;
 pub mod orders;
 pub mod outbox;
@@ -44,6 +45,7 @@ use db::{Db, DbError, RowExt as _};
 use events::{Layouts, SoldAs};
 use holds::{Holds, MemoryHolds};
 use live::Live;
+use mail::Mailer;
 use outbox::{Relay, Targets};
 use pass::Passes;
 use tickets::Codes;
@@ -68,6 +70,9 @@ pub enum OpenError {
     /// The first administrator cannot be made.
     #[error("the administrator of the settings cannot be made: {0}")]
     Admin(&'static str),
+    /// The mail server of the settings cannot be set up.
+    #[error(transparent)]
+    Mail(#[from] mail::BadServer),
     /// Something is asked for that this build does not do.
     #[error("{0}")]
     Unsupported(&'static str),
@@ -88,6 +93,7 @@ pub struct Booking {
     codes: Codes,
     relay: Relay,
     live: Live,
+    mailer: Option<Mailer>,
     /// Rung when a payment was asked for.
     payment_work: Notify,
     /// Draws among near-equal seats.
@@ -119,10 +125,16 @@ impl Booking {
         let keys = |why: &dyn std::fmt::Display| OpenError::Keys(why.to_string());
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|why| keys(&why))?;
+        let mail = settings.mail.as_ref();
+        let mut targets = Targets::new();
+        if mail.is_some() {
+            targets.push(Arc::new(mail::Intake::new(db.clone(), Arc::clone(&clock), &[])));
+        }
         let booking = Arc::new(Self {
             settings: settings.clone(),
-            relay: Relay::new(db.clone(), Arc::clone(&clock), Targets::new()),
+            relay: Relay::new(db.clone(), Arc::clone(&clock), targets),
             live: Live::new(db.clone()),
+            mailer: mail.map(|mail| Mailer::open(db.clone(), mail)).transpose()?,
             clock,
             holds: Holds::open(Arc::new(MemoryHolds::default()), db.clone()).await?,
             layouts: Layouts::new(db.clone()),
@@ -155,6 +167,9 @@ impl Booking {
             jobs.spawn(Arc::clone(&self).run_payments(shutdown.clone()));
         }
         jobs.spawn(Arc::clone(&self).run_reaper(shutdown.clone()));
+        for _ in 0..self.mailers() {
+            jobs.spawn(Arc::clone(&self).run_mailer(shutdown.clone()));
+        }
         jobs.spawn(Arc::clone(&self).run_live(shutdown.clone()));
         jobs.spawn(Arc::clone(&self).run_relay(shutdown));
         jobs.close();

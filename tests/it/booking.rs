@@ -5,6 +5,7 @@ mod admission;
 mod audit;
 mod cancel;
 mod live;
+mod mail;
 mod outbox;
 mod purchase;
 mod races;

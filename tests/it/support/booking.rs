@@ -87,7 +87,14 @@ impl TestBooking {
 
     /// A second office over the same database.
     pub async fn twin(&self) -> (Arc<Booking>, Client) {
-        let booking = Booking::open(&settings(&self.database), self.clock.clone()).await.expect("opens");
+        self.twin_with(|_| {}).await
+    }
+
+    /// As [`twin`](Self::twin), with other settings.
+    pub async fn twin_with(&self, change: impl FnOnce(&mut config::Booking)) -> (Arc<Booking>, Client) {
+        let mut settings = settings(&self.database);
+        change(&mut settings);
+        let booking = Booking::open(&settings, self.clock.clone()).await.expect("opens");
         let client = Client::of(serve(&booking, &self.stop).await);
         tokio::spawn(Arc::clone(&booking).run(self.stop.clone()));
         (booking, client)
@@ -103,6 +110,16 @@ impl TestBooking {
             fan.post("/api/wallet/charges", json!({"amount": points})).await.expect(201);
         }
         fan
+    }
+
+    /// A signed-up fan of that name and language, with points; and the address.
+    pub async fn fan_called(&self, name: &str, language: &str, points: i64) -> (Client, String) {
+        let email = format!("named{}@example.org", self.fans.fetch_add(1, Ordering::Relaxed));
+        let new = json!({"email": email, "password": PASSWORD, "name": name});
+        self.client.with("accept-language", language).post("/api/accounts", new).await.expect(201);
+        let fan = sign_in(&self.client, &email, PASSWORD).await;
+        fan.post("/api/wallet/charges", json!({"amount": points})).await.expect(201);
+        (fan, email)
     }
 
     pub async fn admin(&self) -> Client {

@@ -13,6 +13,7 @@ CREATE TABLE accounts (
     name          TEXT NOT NULL,
     password_hash TEXT NOT NULL,             -- PHC string
     role          TEXT NOT NULL CHECK (role IN ('customer', 'counsellor', 'admin')),
+    language      TEXT NOT NULL,             -- en, ko, ja, zh or es; of the mails
     created_at    BIGINT NOT NULL
 );
 
@@ -167,6 +168,22 @@ CREATE TABLE outbox_lanes (
     lease_epoch BIGINT NOT NULL DEFAULT 0    -- raised by each claim; fences a relay that lost its lease
 );
 INSERT INTO outbox_lanes (lane) VALUES (0), (1), (2), (3), (4), (5), (6), (7);
+
+-- One mail per order and kind; each refund of a part is told of by one of its own.
+CREATE TABLE mails (
+    order_id   TEXT NOT NULL REFERENCES orders (id) ON DELETE CASCADE,
+    kind       TEXT NOT NULL CHECK (kind IN ('completed', 'cancelled', 'refunded')),
+    part       BIGINT NOT NULL,              -- 0, or which refund
+    body       TEXT NOT NULL,                -- JSON, of the message it tells of
+    status     TEXT NOT NULL CHECK (status IN ('WAITING', 'SENT', 'REFUSED')),
+    reason     TEXT,
+    attempts   BIGINT NOT NULL DEFAULT 0,    -- raised by each claim; fences a mailer that lost its lease
+    retry_at   BIGINT NOT NULL,              -- the lease while it is sent, the pause after a failure
+    created_at BIGINT NOT NULL,
+    sent_at    BIGINT,
+    PRIMARY KEY (order_id, kind, part)
+);
+CREATE INDEX mails_waiting ON mails (retry_at) WHERE status = 'WAITING';
 
 -- Answers to POSTs that carried an Idempotency-Key.
 CREATE TABLE idempotency (
