@@ -12,6 +12,8 @@ pub mod db;
 pub mod events;
 pub mod holds;
 pub mod idempotency;
+pub mod live;
+pub mod mail;
 pub mod openapi;
 pub mod orders;
 pub mod outbox;
@@ -43,6 +45,9 @@ use accounts::{Attempts, Passwords, Tokens};
 use db::{Db, DbError, RowExt as _};
 use events::{Layouts, SoldAs};
 use holds::{HoldStore, Holds, MemoryHolds, RedisHolds};
+use live::Live;
+use mail::Mailer;
+use outbox::{Relay, Targets};
 use pass::Passes;
 use tickets::Codes;
 
@@ -69,6 +74,12 @@ pub enum OpenError {
     /// The Redis for holds is not there, or must not be used.
     #[error("booking.redis_url")]
     Holds(#[from] ConnectError),
+    /// The mail server of the settings cannot be set up.
+    #[error(transparent)]
+    Mail(#[from] mail::BadServer),
+    /// Something is asked for that this build does not do.
+    #[error("{0}")]
+    Unsupported(&'static str),
 }
 
 /// What the keys of holds in Redis begin with.
@@ -87,6 +98,9 @@ pub struct Booking {
     tokens: Tokens,
     passes: Passes,
     codes: Codes,
+    relay: Relay,
+    live: Live,
+    mailer: Option<Mailer>,
     /// Rung when a payment was asked for.
     payment_work: Notify,
     /// Draws among near-equal seats.
@@ -119,8 +133,16 @@ impl Booking {
         let keys = |why: &dyn std::fmt::Display| OpenError::Keys(why.to_string());
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|why| keys(&why))?;
+        let mail = settings.mail.as_ref();
+        let mut targets = Targets::new();
+        if mail.is_some() {
+            targets.push(Arc::new(mail::Intake::new(db.clone(), Arc::clone(&clock), &[])));
+        }
         let booking = Arc::new(Self {
             settings: settings.clone(),
+            relay: Relay::new(db.clone(), Arc::clone(&clock), targets),
+            live: Live::new(db.clone()),
+            mailer: mail.map(|mail| Mailer::open(db.clone(), mail)).transpose()?,
             clock,
             holds: Holds::new(holds, db.clone()),
             layouts: Layouts::new(db.clone()),
@@ -153,6 +175,10 @@ impl Booking {
             jobs.spawn(Arc::clone(&self).run_payments(shutdown.clone()));
         }
         jobs.spawn(Arc::clone(&self).run_reaper(shutdown.clone()));
+        for _ in 0..self.mailers() {
+            jobs.spawn(Arc::clone(&self).run_mailer(shutdown.clone()));
+        }
+        jobs.spawn(Arc::clone(&self).run_live(shutdown.clone()));
         jobs.spawn(Arc::clone(&self).run_relay(shutdown));
         jobs.close();
         jobs.wait().await;

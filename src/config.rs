@@ -222,8 +222,23 @@ pub struct Booking {
     pub admin: Option<(String, String)>,
     /// Base address and secret key of the card payment provider.
     pub toss: Option<(String, String)>,
-    /// Mail server and sender.
-    pub mail: Option<(String, String)>,
+    /// Mail server and sender; `None` = no mail.
+    pub mail: Option<Mail>,
+}
+
+/// Where mail goes out.
+#[derive(Clone)]
+pub struct Mail {
+    /// `smtp://…` or `smtps://…`, with the password.
+    pub smtp: String,
+    /// Sender, `a@b` or `Name <a@b>`.
+    pub from: String,
+}
+
+impl std::fmt::Debug for Mail {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Mail").field("from", &self.from).finish_non_exhaustive()
+    }
 }
 
 /// Logging.

@@ -11,14 +11,14 @@ mod token;
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::IntoResponse;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::Booking;
 use super::db::{DbError, RowExt as _, millis};
-use super::problem::{Body, Code, Path, Problem};
+use super::problem::{Body, Code, LANGUAGES, Path, Problem, preferred};
 use crate::domain::order::AccountId;
 use crate::domain::time::Timestamp;
 use auth::{Admin, Caller};
@@ -65,6 +65,9 @@ pub struct NewAccount {
     /// 1 to 80 characters.
     #[schema(example = "Kim Haneul", min_length = 1, max_length = 80)]
     name: String,
+    /// Of the mails: `en`, `ko`, `ja`, `zh` or `es`; left out, as `Accept-Language` says.
+    #[schema(example = "ko")]
+    language: Option<String>,
 }
 
 /// The id of a new account.
@@ -80,6 +83,9 @@ pub struct Account {
     email: String,
     name: String,
     role: Role,
+    /// Of the mails: `en`, `ko`, `ja`, `zh` or `es`.
+    #[schema(example = "ko")]
+    language: String,
 }
 
 /// Sign-in name and password.
@@ -128,19 +134,31 @@ fn checked(new: &NewAccount) -> Result<String, Problem> {
     Ok(email)
 }
 
+/// The language asked for, else the best liked of the request.
+fn language(new: &NewAccount, headers: &HeaderMap) -> Result<&'static str, Problem> {
+    let Some(wanted) = &new.language else {
+        let accept = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+        return Ok(LANGUAGES[preferred(accept)]);
+    };
+    let found = LANGUAGES.into_iter().find(|language| language == wanted);
+    found.ok_or_else(|| Problem::new(Code::Invalid).because("language: expected en, ko, ja, zh or es"))
+}
+
 /// Signs up.
 #[utoipa::path(post, path = "/api/accounts", tag = "accounts", request_body = NewAccount,
     responses((status = 201, body = AccountCreated), (status = 409, description = "email_taken"),
               (status = 422, description = "invalid")))]
 pub async fn create(
     State(booking): State<Arc<Booking>>,
+    headers: HeaderMap,
     Body(new): Body<NewAccount>,
 ) -> Result<(StatusCode, axum::Json<AccountCreated>), Problem> {
     let email = checked(&new)?;
+    let language = language(&new, &headers)?;
     if booking.account_by_email(&email).await?.is_some() {
         return Err(Code::EmailTaken.into());
     }
-    let id = booking.add_account(&email, new.name.trim(), new.password, Role::Customer).await?;
+    let id = booking.add_account(&email, new.name.trim(), new.password, Role::Customer, language).await?;
     Ok((StatusCode::CREATED, axum::Json(AccountCreated { account_id: id.to_string() })))
 }
 
@@ -229,10 +247,11 @@ impl Booking {
         name: &str,
         password: String,
         role: Role,
+        language: &str,
     ) -> Result<AccountId, Problem> {
         let hash = self.passwords.hash(password).await?;
         let id = AccountId::from_bits(uuid::Uuid::new_v4().as_u128());
-        match self.insert_account(id, email, name, &hash, role).await {
+        match self.insert_account(id, email, name, &hash, role, language).await {
             Ok(()) => Ok(id),
             Err(DbError::Duplicate(_)) => Err(Code::EmailTaken.into()),
             Err(other) => Err(other.into()),
@@ -246,17 +265,19 @@ impl Booking {
         name: &str,
         hash: &str,
         role: Role,
+        language: &str,
     ) -> Result<(), DbError> {
         let mut tx = self.db.begin().await?;
         sqlx::query(
-            "INSERT INTO accounts (id, email, name, password_hash, role, created_at)
-             VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO accounts (id, email, name, password_hash, role, language, created_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7)",
         )
         .bind(id.to_string())
         .bind(email)
         .bind(name)
         .bind(hash)
         .bind(role.as_str())
+        .bind(language)
         .bind(millis(self.now()))
         .execute(&mut *tx)
         .await?;
@@ -274,7 +295,8 @@ impl Booking {
         if self.account_by_email(&email).await?.is_some() {
             return Ok(());
         }
-        match self.add_account(&email, "Administrator", password.to_owned(), Role::Admin).await {
+        match self.add_account(&email, "Administrator", password.to_owned(), Role::Admin, LANGUAGES[0]).await
+        {
             // Another process was faster.
             Err(problem) if problem.code() == Code::EmailTaken => Ok(()),
             other => other.map(|_| ()),
@@ -282,7 +304,7 @@ impl Booking {
     }
 
     async fn account(&self, id: AccountId) -> Result<Option<Account>, Problem> {
-        let row = sqlx::query("SELECT id, email, name, role FROM accounts WHERE id = $1")
+        let row = sqlx::query("SELECT id, email, name, role, language FROM accounts WHERE id = $1")
             .bind(id.to_string())
             .fetch_optional(self.db.read())
             .await?;
@@ -290,10 +312,12 @@ impl Booking {
     }
 
     async fn account_by_email(&self, email: &str) -> Result<Option<(Account, String)>, Problem> {
-        let row = sqlx::query("SELECT id, email, name, role, password_hash FROM accounts WHERE email = $1")
-            .bind(email)
-            .fetch_optional(self.db.read())
-            .await?;
+        let row = sqlx::query(
+            "SELECT id, email, name, role, language, password_hash FROM accounts WHERE email = $1",
+        )
+        .bind(email)
+        .fetch_optional(self.db.read())
+        .await?;
         let Some(row) = row else { return Ok(None) };
         Ok(Some((account_of(&row)?, row.text("password_hash")?)))
     }
@@ -315,5 +339,6 @@ fn account_of(row: &sqlx::any::AnyRow) -> Result<Account, DbError> {
         email: row.text("email")?,
         name: row.text("name")?,
         role: row.named("role", Role::from_name)?,
+        language: row.text("language")?,
     })
 }

@@ -1,4 +1,4 @@
-//! The sweep over what must always hold (DESIGN, 7: 12–18).
+//! The sweep over what must always hold (DESIGN, 7: 12–19).
 //!
 //! Plain questions to the database, each of which must find nothing. Read in
 //! one snapshot, so a sale under way is no finding.
@@ -18,7 +18,7 @@ pub struct Finding {
 }
 
 /// Rules, each with a query whose rows are findings; the column `subject` says where.
-const RULES: [(&str, &str); 10] = [
+const RULES: [(&str, &str); 12] = [
     (
         "a seat has one live ticket at most",
         "SELECT event_id || ' ' || seat_id AS subject FROM tickets WHERE status <> 'VOID'
@@ -87,6 +87,16 @@ const RULES: [(&str, &str); 10] = [
         "SELECT o.id AS subject FROM orders o LEFT JOIN order_items i ON i.order_id = o.id
          GROUP BY o.id, o.amount, o.refunded
          HAVING o.amount <> COALESCE(SUM(i.price), 0)",
+    ),
+    (
+        "a mail of a completed payment has its payment",
+        "SELECT m.order_id AS subject FROM mails m
+         LEFT JOIN payments p ON p.order_id = m.order_id AND p.status = 'COMPLETED'
+         WHERE m.kind = 'completed' AND p.id IS NULL",
+    ),
+    (
+        "no message was set aside",
+        "SELECT kind || ' ' || subject AS subject FROM outbox WHERE set_aside_at IS NOT NULL",
     ),
 ];
 

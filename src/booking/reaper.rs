@@ -103,9 +103,14 @@ impl Booking {
     }
 
     pub(super) async fn run_relay(self: Arc<Self>, shutdown: CancellationToken) {
-        while shutdown.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
-            if let Err(error) = self.relay_once().await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "outbox relay");
+        loop {
+            match self.relay_once().await {
+                Ok(Some(_)) if !shutdown.is_cancelled() => continue,
+                Ok(_) => {}
+                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "outbox relay"),
+            }
+            if shutdown.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
+                return;
             }
         }
     }

@@ -92,6 +92,7 @@ mod tests {
             database = "postgres://user:s3cret@db/usher"
             jwt_secret = "s3cret-jwt"
             admin = { email = "a@b.test", password = "s3cret" }
+            mail = { smtp = "smtp://user:s3cret@mail.test:587", from = "a@b.test" }
             [[room]]
             upstreams = ["http://127.0.0.1:1"]
             bypass = { header = "X-Let-Me-In: s3cret" }

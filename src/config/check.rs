@@ -10,7 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ipnet::IpNet;
 
 use super::file::{self, File, HoldsKind, PassBinding, StoreKind};
-use super::{Admin, Booking, Bypass, Config, Gate, Keys, Limits, Log, Mode, Order, Room, Store, Tls};
+use super::{Admin, Booking, Bypass, Config, Gate, Keys, Limits, Log, Mail, Mode, Order, Room, Store, Tls};
 use crate::domain::line::Settings;
 
 /// A key such as `room[0].batch`, and what was expected of it.
@@ -560,8 +560,31 @@ fn booking(file: &file::BookingFile, problems: &mut Problems) -> Booking {
         jwt_secret: file.jwt_secret.clone(),
         admin: file.admin.as_ref().map(|a| (a.email.clone(), a.password.clone())),
         toss: file.toss.as_ref().map(|t| (t.base_url.clone(), t.secret_key.clone())),
-        mail: file.mail.as_ref().map(|m| (m.smtp.clone(), m.from.clone())),
+        mail: file.mail.as_ref().map(|file| mail(file, problems)),
     }
+}
+
+fn mail(file: &file::MailFile, problems: &mut Problems) -> Mail {
+    // The address holds a password: a message must not repeat it.
+    problems.require(
+        is_smtp(&file.smtp),
+        "booking.mail.smtp",
+        "expected \"smtp://user:password@host:587\" or \"smtps://…\", without TLS \"smtp://host:25?tls=off\"",
+    );
+    problems.require(
+        file.from.parse::<lettre::message::Mailbox>().is_ok(),
+        "booking.mail.from",
+        format!("expected a sender such as \"Tickets <tickets@example.com>\", found {:?}", file.from),
+    );
+    Mail { smtp: file.smtp.clone(), from: file.from.clone() }
+}
+
+fn is_smtp(url: &str) -> bool {
+    let Ok(url) = url.parse::<http::Uri>() else { return false };
+    matches!(url.scheme_str(), Some("smtp" | "smtps"))
+        && url.host().is_some_and(|host| !host.is_empty())
+        && matches!(url.path(), "" | "/")
+        && matches!(url.query(), None | Some("tls=off"))
 }
 
 #[cfg(test)]

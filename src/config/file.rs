@@ -518,9 +518,10 @@ pub struct TossFile {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MailFile {
-    /// `smtp://user:password@host:port`.
+    /// `smtp://user:password@host:port` (STARTTLS where the server has it, always before a
+    /// password; `?tls=off` = never) or `smtps://…` (TLS from the first byte).
     pub smtp: String,
-    /// Sender address.
+    /// Sender, such as `Tickets <tickets@example.com>`.
     pub from: String,
 }
 

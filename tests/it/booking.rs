@@ -5,6 +5,9 @@ mod admission;
 mod audit;
 mod cancel;
 mod holds;
+mod live;
+mod mail;
+mod outbox;
 mod purchase;
 mod races;
 

@@ -10,4 +10,5 @@ pub(crate) mod ports;
 pub(crate) mod postgres;
 pub(crate) mod raw;
 pub(crate) mod redis_server;
+pub(crate) mod smtp;
 pub(crate) mod wait;

@@ -72,10 +72,12 @@ impl Booking {
         .bind(order.id.to_string())
         .execute(&mut *tx)
         .await?;
-        tx.commit().await?;
         if done.rows_affected() != 1 {
             return Err(Code::NotCancellable.into());
         }
+        let body = json!({"event_id": order.event.as_str(), "currency": order.currency});
+        outbox::write(&mut tx, "order.cancelled", &order.id.to_string(), &body, self.now()).await?;
+        tx.commit().await?;
         self.holds.let_go(order.hold, order.account, self.now()).await;
         Ok(())
     }

@@ -6,7 +6,7 @@ use super::on_each_database;
 use crate::support::booking::{Database, TestBooking};
 
 /// A rule, how to break it after one sale of A-1-1, and how to mend it again.
-const PLANTED: [(&str, &[&str], &[&str]); 10] = [
+const PLANTED: [(&str, &[&str], &[&str]); 12] = [
     (
         "a seat has one live ticket at most",
         &[
@@ -63,6 +63,20 @@ const PLANTED: [(&str, &[&str], &[&str]); 10] = [
         "an order's amount is that of its seats",
         &["UPDATE orders SET amount = amount + 1"],
         &["UPDATE orders SET amount = amount - 1"],
+    ),
+    (
+        "a mail of a completed payment has its payment",
+        &[
+            "INSERT INTO mails (order_id, kind, part, body, status, retry_at, created_at)
+             SELECT id, 'completed', 0, '{}', 'SENT', 0, 0 FROM orders",
+            "UPDATE payments SET status = 'FAILED'",
+        ],
+        &["UPDATE payments SET status = 'COMPLETED'", "DELETE FROM mails"],
+    ),
+    (
+        "no message was set aside",
+        &["UPDATE outbox SET set_aside_at = 1 WHERE kind = 'seat.sold'"],
+        &["UPDATE outbox SET set_aside_at = NULL"],
     ),
 ];
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
+use usher::booking::db::Db;
 use usher::booking::{Booking, SAMPLE_EVENT};
 use usher::clock::ManualClock;
 use usher::config;
@@ -71,13 +72,7 @@ impl TestBooking {
     /// As [`open`](Self::open), with other settings.
     pub async fn with(database: Database, change: impl FnOnce(&mut config::Booking)) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a scratch folder");
-        let url = match database {
-            Database::Memory => "sqlite::memory:".to_owned(),
-            Database::File => format!("sqlite:{}", folder.path().join("usher.db").display()),
-            Database::Postgres => {
-                tokio::task::spawn_blocking(super::postgres::database).await.expect("a thread")?
-            }
-        };
+        let url = url(database, &folder).await?;
         let mut settings = settings(&url);
         change(&mut settings);
         // 2026-11-21, 09:00 in Seoul.
@@ -95,7 +90,7 @@ impl TestBooking {
         self.twin_with(|_| {}).await
     }
 
-    /// The same with other settings.
+    /// As [`twin`](Self::twin), with other settings.
     pub async fn twin_with(&self, change: impl FnOnce(&mut config::Booking)) -> (Arc<Booking>, Client) {
         let mut settings = settings(&self.database);
         change(&mut settings);
@@ -118,6 +113,16 @@ impl TestBooking {
         }
         fan.is_patient = false;
         fan
+    }
+
+    /// A signed-up fan of that name and language, with points; and the address.
+    pub async fn fan_called(&self, name: &str, language: &str, points: i64) -> (Client, String) {
+        let email = format!("named{}@example.org", self.fans.fetch_add(1, Ordering::Relaxed));
+        let new = json!({"email": email, "password": PASSWORD, "name": name});
+        self.client.with("accept-language", language).post("/api/accounts", new).await.expect(201);
+        let fan = sign_in(&self.client, &email, PASSWORD).await;
+        fan.post("/api/wallet/charges", json!({"amount": points})).await.expect(201);
+        (fan, email)
     }
 
     pub async fn admin(&self) -> Client {
@@ -144,6 +149,39 @@ impl TestBooking {
         let booking = Arc::clone(&self.booking);
         async move { assert_eq!(booking.audit().await.expect("an audit"), []) }
     }
+}
+
+/// A database without an office.
+pub struct Bare {
+    pub db: Db,
+    url: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Bare {
+    /// `None` when PostgreSQL is asked for and may be skipped.
+    pub async fn open(database: Database) -> Option<Self> {
+        let folder = tempfile::tempdir().expect("a scratch folder");
+        let url = url(database, &folder).await?;
+        Some(Self { db: Db::open(&url).await.expect("opens"), url, _folder: folder })
+    }
+
+    /// The same database over other connections, where there can be any.
+    pub async fn again(&self) -> Db {
+        if self.url == MEMORY { self.db.clone() } else { Db::open(&self.url).await.expect("opens") }
+    }
+}
+
+const MEMORY: &str = "sqlite::memory:";
+
+async fn url(database: Database, folder: &tempfile::TempDir) -> Option<String> {
+    Some(match database {
+        Database::Memory => MEMORY.to_owned(),
+        Database::File => format!("sqlite:{}", folder.path().join("usher.db").display()),
+        Database::Postgres => {
+            tokio::task::spawn_blocking(super::postgres::database).await.expect("a thread")?
+        }
+    })
 }
 
 async fn serve(booking: &Arc<Booking>, stop: &CancellationToken) -> SocketAddr {

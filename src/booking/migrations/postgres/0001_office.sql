@@ -13,6 +13,7 @@ CREATE TABLE accounts (
     name          TEXT NOT NULL,
     password_hash TEXT NOT NULL,             -- PHC string
     role          TEXT NOT NULL CHECK (role IN ('customer', 'counsellor', 'admin')),
+    language      TEXT NOT NULL,             -- en, ko, ja, zh or es; of the mails
     created_at    BIGINT NOT NULL
 );
 
@@ -145,14 +146,44 @@ CREATE TABLE ledger (
 
 -- Domain events, written with the change they tell of and relayed after it.
 CREATE TABLE outbox (
-    id         BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    kind       TEXT NOT NULL,
-    subject    TEXT NOT NULL,                -- what it is about: an order, an event
-    body       TEXT NOT NULL,                -- JSON
-    created_at BIGINT NOT NULL,
-    relayed_at BIGINT
+    id           BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    kind         TEXT NOT NULL,
+    subject      TEXT NOT NULL,              -- what it is about: an order, an event
+    lane         BIGINT NOT NULL,            -- the subject's; one process at a time relays a lane, in order
+    body         TEXT NOT NULL,              -- JSON
+    attempts     BIGINT NOT NULL DEFAULT 0,
+    retry_at     BIGINT NOT NULL DEFAULT 0,  -- after a failure: not before, and nothing of its subject either
+    created_at   BIGINT NOT NULL,
+    relayed_at   BIGINT,
+    set_aside_at BIGINT                      -- refused too often; its subject goes on without it
 );
-CREATE INDEX outbox_waiting ON outbox (id) WHERE relayed_at IS NULL;
+CREATE INDEX outbox_waiting ON outbox (lane, id) WHERE relayed_at IS NULL AND set_aside_at IS NULL;
+CREATE INDEX outbox_late ON outbox (subject) WHERE relayed_at IS NULL AND set_aside_at IS NULL AND attempts > 0;
+CREATE INDEX outbox_relayed ON outbox (relayed_at) WHERE relayed_at IS NOT NULL;
+
+-- Who relays which lane.
+CREATE TABLE outbox_lanes (
+    lane        BIGINT PRIMARY KEY,
+    lease_until BIGINT NOT NULL DEFAULT 0,
+    lease_epoch BIGINT NOT NULL DEFAULT 0    -- raised by each claim; fences a relay that lost its lease
+);
+INSERT INTO outbox_lanes (lane) VALUES (0), (1), (2), (3), (4), (5), (6), (7);
+
+-- One mail per order and kind; each refund of a part is told of by one of its own.
+CREATE TABLE mails (
+    order_id   TEXT NOT NULL REFERENCES orders (id) ON DELETE CASCADE,
+    kind       TEXT NOT NULL CHECK (kind IN ('completed', 'cancelled', 'refunded')),
+    part       BIGINT NOT NULL,              -- 0, or which refund
+    body       TEXT NOT NULL,                -- JSON, of the message it tells of
+    status     TEXT NOT NULL CHECK (status IN ('WAITING', 'SENT', 'REFUSED')),
+    reason     TEXT,
+    attempts   BIGINT NOT NULL DEFAULT 0,    -- raised by each claim; fences a mailer that lost its lease
+    retry_at   BIGINT NOT NULL,              -- the lease while it is sent, the pause after a failure
+    created_at BIGINT NOT NULL,
+    sent_at    BIGINT,
+    PRIMARY KEY (order_id, kind, part)
+);
+CREATE INDEX mails_waiting ON mails (retry_at) WHERE status = 'WAITING';
 
 -- Answers to POSTs that carried an Idempotency-Key.
 CREATE TABLE idempotency (

@@ -1,0 +1,98 @@
+//! The words of the mails, in the order of [`LANGUAGES`](crate::booking::problem::LANGUAGES).
+
+/// One language. Arrays go by kind: completed, cancelled, refunded.
+pub(super) struct Words {
+    pub(super) subject: [&'static str; 3],
+    pub(super) lead: [&'static str; 3],
+    pub(super) order: &'static str,
+    pub(super) event: &'static str,
+    pub(super) when: &'static str,
+    pub(super) venue: &'static str,
+    pub(super) seats: &'static str,
+    pub(super) amount: &'static str,
+    pub(super) refunded: &'static str,
+    pub(super) foot: &'static str,
+}
+
+pub(super) const WORDS: [Words; 5] = [
+    Words {
+        subject: ["Your tickets", "Order cancelled", "Refund"],
+        lead: [
+            "Your order is paid. Your tickets are in your account.",
+            "Your order was cancelled. There is nothing to pay.",
+            "These seats were given back and their price was refunded.",
+        ],
+        order: "Order",
+        event: "Event",
+        when: "When",
+        venue: "Where",
+        seats: "Seats",
+        amount: "Amount",
+        refunded: "Refunded",
+        foot: "This mail was sent automatically.",
+    },
+    Words {
+        subject: ["예매 완료", "예매 취소", "환불 안내"],
+        lead: [
+            "결제가 완료되었습니다. 티켓은 계정에서 확인하실 수 있습니다.",
+            "주문이 취소되었습니다. 결제하실 금액은 없습니다.",
+            "아래 좌석이 취소되어 금액이 환불되었습니다.",
+        ],
+        order: "주문 번호",
+        event: "공연",
+        when: "일시",
+        venue: "장소",
+        seats: "좌석",
+        amount: "금액",
+        refunded: "환불 금액",
+        foot: "이 메일은 자동으로 발송되었습니다.",
+    },
+    Words {
+        subject: ["ご購入完了", "ご注文の取り消し", "払い戻し"],
+        lead: [
+            "お支払いが完了しました。チケットはアカウントでご確認ください。",
+            "ご注文は取り消されました。お支払いはありません。",
+            "次の座席が取り消され、代金が払い戻されました。",
+        ],
+        order: "注文番号",
+        event: "公演",
+        when: "日時",
+        venue: "会場",
+        seats: "座席",
+        amount: "金額",
+        refunded: "払い戻し額",
+        foot: "このメールは自動で送信されています。",
+    },
+    Words {
+        subject: ["购票成功", "订单已取消", "退款通知"],
+        lead: [
+            "您的订单已付款，门票可在账户中查看。",
+            "您的订单已取消，无需付款。",
+            "以下座位已退订，票款已退还。",
+        ],
+        order: "订单号",
+        event: "演出",
+        when: "时间",
+        venue: "地点",
+        seats: "座位",
+        amount: "金额",
+        refunded: "退款金额",
+        foot: "此邮件由系统自动发送。",
+    },
+    Words {
+        subject: ["Tus entradas", "Pedido cancelado", "Reembolso"],
+        lead: [
+            "Tu pedido está pagado. Tus entradas están en tu cuenta.",
+            "Tu pedido se ha cancelado. No hay nada que pagar.",
+            "Se han devuelto estas localidades y se ha reembolsado su precio.",
+        ],
+        order: "Pedido",
+        event: "Evento",
+        when: "Fecha",
+        venue: "Lugar",
+        seats: "Localidades",
+        amount: "Importe",
+        refunded: "Reembolsado",
+        foot: "Este correo se ha enviado automáticamente.",
+    },
+];
