@@ -277,7 +277,11 @@ impl Booking {
             "DELETE FROM orders WHERE event_id = $1",
             "DELETE FROM events WHERE id = $1",
         ] {
-            sqlx::query(sql).bind(id.as_str()).execute(&mut *tx).await?;
+            match sqlx::query(sql).bind(id.as_str()).execute(&mut *tx).await.map_err(DbError::from) {
+                // Somebody's order came in between.
+                Err(DbError::Linked(_)) => return Err(Code::HasSales.into()),
+                done => done?,
+            };
         }
         tx.commit().await?;
         self.holds.forget(id).await;

@@ -64,6 +64,12 @@ on_each_database! {
         let paid = fan.buy(&["A-7-1", "A-7-2"]).await;
         let code = |i: usize| paid.json["tickets"][i]["code"].clone();
         fan.post("/api/checkins", json!({"code": code(0)})).await.refused(403, "forbidden");
+        let picture = paid.json["tickets"][1]["qr"].as_str().expect("a path").to_owned();
+        let svg = fan.get(&picture).await.expect(200);
+        assert_eq!(svg.header("content-type"), Some("image/svg+xml"));
+        assert!(svg.bytes.starts_with(b"<?xml") || svg.bytes.starts_with(b"<svg"));
+        office.fan(0).await.get(&picture).await.refused(404, "not_found");
+        office.client.get(&picture).await.refused(401, "unauthenticated");
         let used = admin.post("/api/checkins", json!({"code": code(0)})).await.expect(200);
         assert_eq!((&used.json["seat"], &used.json["status"]), (&json!("A-7-1"), &json!("USED")));
         admin.post("/api/checkins", json!({"code": code(0)})).await.refused(409, "already_used");
@@ -73,5 +79,16 @@ on_each_database! {
         fan.post(&cancel, json!({})).await.refused(409, "not_cancellable");
         fan.post(&cancel, json!({"items": ["A-7-2"]})).await.expect(200);
         admin.post("/api/checkins", json!({"code": code(1)})).await.refused(410, "void");
+        fan.get(&picture).await.refused(410, "void");
+    }
+
+    async fn a_hundred_doors_open_once_for_one_code(office) {
+        let (fan, admin) = (office.fan(1_000_000).await, office.admin().await);
+        let paid = fan.buy(&["A-8-1"]).await;
+        let code = json!({"code": paid.json["tickets"][0]["code"]});
+        let doors = futures_util::future::join_all((0..100).map(|_| admin.post("/api/checkins", code.clone())));
+        let doors = doors.await;
+        assert_eq!(doors.iter().filter(|answer| answer.status == 200).count(), 1);
+        assert!(doors.iter().all(|answer| answer.status == 200 || answer.code() == "already_used"));
     }
 }
