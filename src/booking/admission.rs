@@ -196,6 +196,8 @@ pub async fn create(
         title: new.title,
         starts_at,
         sale_opens_at: 0,
+        refund_until_at: None,
+        refund_fee_percent: None,
         currency: super::wallet::CURRENCY.into(),
         sections: vec![places],
     };

@@ -287,6 +287,12 @@ pub trait RowExt {
     /// # Errors
     /// [`DbError`]
     fn maybe_text(&self, column: &str) -> Result<Option<String>, DbError>;
+
+    /// An integer column that may be null.
+    ///
+    /// # Errors
+    /// [`DbError`]
+    fn maybe_int(&self, column: &str) -> Result<Option<i64>, DbError>;
 }
 
 impl RowExt for AnyRow {
@@ -299,6 +305,10 @@ impl RowExt for AnyRow {
     }
 
     fn maybe_text(&self, column: &str) -> Result<Option<String>, DbError> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn maybe_int(&self, column: &str) -> Result<Option<i64>, DbError> {
         Ok(self.try_get(column)?)
     }
 }

@@ -64,8 +64,10 @@ pub struct ItemView {
     section: String,
     /// In the currency's smallest unit.
     price: i64,
-    /// Whether its money went back.
+    /// Whether its money went back, apart from the fee.
     refunded: bool,
+    /// What was kept of the price then.
+    fee: i64,
 }
 
 /// Orders, newest first.
@@ -116,6 +118,8 @@ pub struct Item {
     pub price: Money,
     /// Whether its money went back.
     pub refunded: bool,
+    /// What was kept of it then.
+    pub fee: Money,
 }
 
 /// Makes an order of the caller's hold; a second time, the same one.
@@ -192,6 +196,7 @@ fn view(order: Order, items: Vec<Item>) -> OrderView {
         section: item.section,
         price: item.price.units(),
         refunded: item.refunded,
+        fee: item.fee.units(),
     };
     OrderView {
         order_id: order.id.to_string(),
@@ -320,7 +325,7 @@ impl Booking {
     }
 }
 
-const ITEMS: &str = "SELECT seat_idx, seat_id, section, price, refunded FROM order_items WHERE order_id = $1 ORDER BY seat_idx";
+const ITEMS: &str = "SELECT seat_idx, seat_id, section, price, refunded, fee FROM order_items WHERE order_id = $1 ORDER BY seat_idx";
 
 /// The order's seats, inside a transaction.
 ///
@@ -425,5 +430,6 @@ fn item_of_row(row: &AnyRow) -> Result<Item, DbError> {
         section: row.text("section")?,
         price: Money::new(row.int("price")?),
         refunded: row.int("refunded")? != 0,
+        fee: Money::new(row.int("fee")?),
     })
 }

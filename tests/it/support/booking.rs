@@ -26,7 +26,7 @@ pub enum Database {
 }
 
 pub const ADMIN: (&str, &str) = ("admin@example.org", "admin's pass phrase");
-const PASSWORD: &str = "a fan's pass phrase";
+pub const PASSWORD: &str = "a fan's pass phrase";
 
 pub fn settings(database: &str) -> config::Booking {
     config::Booking {
@@ -37,6 +37,8 @@ pub fn settings(database: &str) -> config::Booking {
         hold_max: Duration::from_secs(15 * 60),
         hold_max_seats: 8,
         tickets_per_account: 8,
+        refund_before: Duration::ZERO,
+        refund_fee_percent: 0,
         require_pass: false,
         assertion_keys: Vec::new(),
         jwt_secret: None,
@@ -117,6 +119,11 @@ impl TestBooking {
     #[track_caller]
     pub fn advance(&self, seconds: u64) {
         self.clock.advance(Duration::from_secs(seconds));
+    }
+
+    /// The clock's time.
+    pub fn now_ms(&self) -> u64 {
+        usher::clock::Clock::now(&*self.clock).as_millis()
     }
 
     /// The seat's status, as everybody sees it.
