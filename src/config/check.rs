@@ -558,6 +558,7 @@ fn booking(file: &file::BookingFile, problems: &mut Problems) -> Booking {
         tickets_per_account: file.tickets_per_account,
         refund_before: file.refund_before.0,
         refund_fee_percent: file.refund_fee_percent,
+        trusted_proxies: networks(&file.trusted_proxies, "booking.trusted_proxies", problems),
         require_pass: file.require_pass,
         assertion_keys,
         jwt_secret: file.jwt_secret.clone(),

@@ -39,6 +39,7 @@ pub fn settings(database: &str) -> config::Booking {
         tickets_per_account: 8,
         refund_before: Duration::ZERO,
         refund_fee_percent: 0,
+        trusted_proxies: vec!["127.0.0.0/8".parse().expect("a network")],
         require_pass: false,
         assertion_keys: Vec::new(),
         jwt_secret: None,
@@ -146,6 +147,7 @@ async fn serve(booking: &Arc<Booking>, stop: &CancellationToken) -> SocketAddr {
     let address = listener.local_addr().expect("an address");
     let (router, stop) = (booking.router(), stop.clone());
     tokio::spawn(async move {
+        let router = router.into_make_service_with_connect_info::<SocketAddr>();
         axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
     });
     address
