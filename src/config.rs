@@ -212,6 +212,12 @@ pub struct Booking {
     pub hold_max_seats: usize,
     /// Tickets of one account for one event.
     pub tickets_per_account: u32,
+    /// Buyers give tickets back until this long before the event.
+    pub refund_before: Duration,
+    /// What is kept of the price of a ticket given back, 0 to 100.
+    pub refund_fee_percent: u32,
+    /// Proxies whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
     /// Whether the gate's assertion is asked for.
     pub require_pass: bool,
     /// Keys of the gate's assertion.

@@ -15,6 +15,7 @@ pub mod pass;
 pub mod payment;
 pub mod place;
 pub mod rank;
+pub mod refund;
 pub mod seat;
 pub mod target;
 pub mod time;

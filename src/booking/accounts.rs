@@ -3,6 +3,7 @@
 //! Owns who may call: accounts with a role, passwords, access tokens and their
 //! revocation. Never decides about orders or seats.
 
+mod address;
 mod attempts;
 pub mod auth;
 mod password;
@@ -21,6 +22,7 @@ use super::db::{DbError, RowExt as _, millis};
 use super::problem::{Body, Code, LANGUAGES, Path, Problem, preferred};
 use crate::domain::order::AccountId;
 use crate::domain::time::Timestamp;
+use address::Address;
 use auth::{Admin, Caller};
 
 pub use attempts::Attempts;
@@ -163,27 +165,31 @@ pub async fn create(
 }
 
 /// Signs in.
+///
+/// Ten wrong passwords for one account, or a hundred from one address, within five
+/// minutes: 429 with `Retry-After`, the right password included, until they are over.
 #[utoipa::path(post, path = "/api/sessions", tag = "accounts", request_body = Credentials,
     responses((status = 201, body = Session), (status = 401, description = "bad_credentials"),
-              (status = 429, description = "too_many_attempts")))]
+              (status = 429, description = "too_many_attempts",
+               headers(("Retry-After" = u32, description = "seconds to wait")))))]
 pub async fn sign_in(
     State(booking): State<Arc<Booking>>,
+    Address(address): Address,
     Body(given): Body<Credentials>,
 ) -> Result<impl IntoResponse, Problem> {
     let email = normal(&given.email);
     let now = booking.now();
-    if let Err(wait) = booking.attempts.allow(&email, now) {
+    if let Err(wait) = booking.attempts.begin(&email, address, now) {
         let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX);
         return Err(Problem::new(Code::TooManyAttempts).retry_after(seconds.max(1)));
     }
-    let found = booking.account_by_email(&email).await?;
-    let stored = found.as_ref().map(|(_, hash)| hash.clone());
-    if !booking.passwords.verify(given.password, stored).await? {
-        booking.attempts.failed(&email, now);
-        return Err(Code::BadCredentials.into());
+    let looked = booking.look_up(&email, given.password).await;
+    match &looked {
+        Ok(Some(_)) => booking.attempts.succeeded(&email, address),
+        Ok(None) => {}
+        Err(_) => booking.attempts.undecided(&email, address),
     }
-    let (account, _) = found.ok_or(Code::BadCredentials)?;
-    booking.attempts.succeeded(&email);
+    let account = looked?.ok_or(Code::BadCredentials)?;
     let id = account.account_id.parse().map_err(|_| Code::Internal)?;
     let (access_token, expires_at) = booking.tokens.issue(id, now).map_err(|why| {
         tracing::error!(%why, "cannot sign a token");
@@ -301,6 +307,15 @@ impl Booking {
             Err(problem) if problem.code() == Code::EmailTaken => Ok(()),
             other => other.map(|_| ()),
         }
+    }
+
+    /// The account with this email and password, in the same time whether or not
+    /// there is one.
+    async fn look_up(&self, email: &str, password: String) -> Result<Option<Account>, Problem> {
+        let found = self.account_by_email(email).await?;
+        let (account, stored) = found.unzip();
+        let right = self.passwords.verify(password, stored).await?;
+        Ok(account.filter(|_| right))
     }
 
     async fn account(&self, id: AccountId) -> Result<Option<Account>, Problem> {

@@ -196,6 +196,8 @@ pub async fn create(
         title: new.title,
         starts_at,
         sale_opens_at: 0,
+        refund_until_at: None,
+        refund_fee_percent: None,
         currency: super::wallet::CURRENCY.into(),
         sections: vec![places],
     };
@@ -223,7 +225,8 @@ pub async fn remove(
 #[utoipa::path(post, path = "/api/tickets/{id}/reservations", tag = "admission",
     request_body = NewReservation, params(("id" = String, Path)), security(("bearer" = [])),
     responses((status = 201, body = Reservation), (status = 403, description = "pass_required"),
-              (status = 404, description = "not_found"), (status = 409, description = "sold_out"),
+              (status = 404, description = "not_found"),
+              (status = 409, description = "sold_out or ticket_limit"),
               (status = 422, description = "too_many_seats or invalid")))]
 pub async fn reserve(
     State(booking): State<Arc<Booking>>,
@@ -291,6 +294,8 @@ impl Booking {
         count: usize,
         now: Timestamp,
     ) -> Result<Hold, Problem> {
+        let allowed = usize::try_from(self.settings.tickets_per_account).unwrap_or(usize::MAX);
+        let cap = allowed.saturating_sub(self.owned(layout, owner).await?);
         for _ in 0..TRIES {
             let seats = self.holds.seats(layout, now).await?;
             let from = self.lot.lock().random_range(0..seats.statuses.len().max(1));
@@ -300,7 +305,7 @@ impl Booking {
                 owner,
                 seats: wanted,
                 until: now + self.settings.hold_ttl,
-                cap: usize::MAX,
+                cap,
             };
             match self.holds.hold(layout, wanted, now).await {
                 Err(problem) if problem.code() == Code::SeatsTaken => {}

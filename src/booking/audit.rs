@@ -18,7 +18,7 @@ pub struct Finding {
 }
 
 /// Rules, each with a query whose rows are findings; the column `subject` says where.
-const RULES: [(&str, &str); 12] = [
+const RULES: [(&str, &str); 13] = [
     (
         "a seat has one live ticket at most",
         "SELECT event_id || ' ' || seat_id AS subject FROM tickets WHERE status <> 'VOID'
@@ -81,6 +81,12 @@ const RULES: [(&str, &str); 12] = [
            AND (l.reference = o.id OR l.reference LIKE o.id || ':%')
          GROUP BY o.id, o.amount, o.refunded
          HAVING COALESCE(SUM(l.amount), 0) <> o.refunded - o.amount",
+    ),
+    (
+        "what came back is the price of the seats given back, fees apart",
+        "SELECT o.id AS subject FROM orders o
+         LEFT JOIN order_items i ON i.order_id = o.id AND (i.refunded = 1 OR i.fee <> 0)
+         GROUP BY o.id, o.refunded HAVING o.refunded <> COALESCE(SUM(i.price - i.fee), 0)",
     ),
     (
         "an order's amount is that of its seats",

@@ -35,6 +35,9 @@ pub enum DbError {
     /// A unique index refused the row.
     #[error("the row is there already")]
     Duplicate(#[source] sqlx::Error),
+    /// A row that is needed is gone, or one that others need was to go.
+    #[error("other rows are in the way, or missing")]
+    Linked(#[source] sqlx::Error),
     /// The migrations do not apply.
     #[error("the database cannot be brought up to date")]
     Migrate(#[from] sqlx::migrate::MigrateError),
@@ -55,6 +58,7 @@ impl From<sqlx::Error> for DbError {
             | sqlx::Error::PoolClosed
             | sqlx::Error::WorkerCrashed => true,
             sqlx::Error::Database(e) if e.is_unique_violation() => return Self::Duplicate(error),
+            sqlx::Error::Database(e) if e.is_foreign_key_violation() => return Self::Linked(error),
             sqlx::Error::Database(e) => e.code().is_some_and(|code| is_passing(&code)),
             _ => false,
         };
@@ -283,6 +287,12 @@ pub trait RowExt {
     /// # Errors
     /// [`DbError`]
     fn maybe_text(&self, column: &str) -> Result<Option<String>, DbError>;
+
+    /// An integer column that may be null.
+    ///
+    /// # Errors
+    /// [`DbError`]
+    fn maybe_int(&self, column: &str) -> Result<Option<i64>, DbError>;
 }
 
 impl RowExt for AnyRow {
@@ -295,6 +305,10 @@ impl RowExt for AnyRow {
     }
 
     fn maybe_text(&self, column: &str) -> Result<Option<String>, DbError> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn maybe_int(&self, column: &str) -> Result<Option<i64>, DbError> {
         Ok(self.try_get(column)?)
     }
 }

@@ -19,6 +19,7 @@ use super::Booking;
 use super::accounts::auth::Admin;
 use super::db::{DbError, RowExt as _};
 use super::problem::{Body, Code, Path, Problem, Query};
+use crate::domain::refund::RefundRules;
 use crate::domain::seat::{EventId, SeatStatus};
 
 pub use create::{NewEvent, NewRow, NewSection, RowLabel, SoldAs};
@@ -61,6 +62,10 @@ pub struct EventView {
     starts_at: u64,
     /// In ms since the Unix epoch.
     sale_opens_at: u64,
+    /// Until then buyers may give tickets back, in ms since the Unix epoch.
+    refund_until_at: u64,
+    /// Percent of the price that is kept then.
+    refund_fee_percent: u32,
     #[schema(example = "KRW")]
     currency: String,
     sections: Vec<SectionView>,
@@ -112,6 +117,11 @@ pub struct EventChange {
     starts_at: Option<u64>,
     /// In ms since the Unix epoch.
     sale_opens_at: Option<u64>,
+    /// Until then buyers may give tickets back, in ms since the Unix epoch.
+    refund_until_at: Option<u64>,
+    /// 0 to 100.
+    #[schema(maximum = 100)]
+    refund_fee_percent: Option<u32>,
 }
 
 /// Upcoming and past events, by start.
@@ -214,6 +224,14 @@ impl Booking {
         Ok(self.layouts.get(&id).await?.ok_or(Code::NotFound)?)
     }
 
+    /// What giving back tickets of the event costs, and until when.
+    pub(super) fn refund_rules(&self, layout: &Layout) -> RefundRules {
+        RefundRules {
+            until: layout.refund_until.unwrap_or(layout.starts_at - self.settings.refund_before),
+            fee_percent: layout.refund_fee_percent.unwrap_or(self.settings.refund_fee_percent),
+        }
+    }
+
     async fn event_view(&self, layout: &Layout) -> Result<EventView, Problem> {
         let seats = self.holds.seats(layout, self.now()).await?;
         let mut free = vec![0_u32; layout.sections.len()];
@@ -228,6 +246,7 @@ impl Booking {
             capacity: section.capacity,
             available,
         };
+        let refunds = self.refund_rules(layout);
         Ok(EventView {
             id: layout.id.to_string(),
             series_id: layout.series_id.clone(),
@@ -235,6 +254,8 @@ impl Booking {
             venue: layout.venue.clone(),
             starts_at: layout.starts_at.as_millis(),
             sale_opens_at: layout.sale_opens_at.as_millis(),
+            refund_until_at: refunds.until.as_millis(),
+            refund_fee_percent: refunds.fee_percent,
             currency: layout.currency.clone(),
             sections: layout.sections.iter().zip(free).map(section).collect(),
         })

@@ -59,6 +59,7 @@ fn documented() -> OpenApiRouter<Arc<Booking>> {
     .routes(routes!(admission::get, admission::remove))
     .routes(routes!(admission::reserve))
     .routes(routes!(tickets::mine))
+    .routes(routes!(tickets::qr))
     .routes(routes!(tickets::check_in))
 }
 

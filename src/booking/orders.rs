@@ -64,8 +64,10 @@ pub struct ItemView {
     section: String,
     /// In the currency's smallest unit.
     price: i64,
-    /// Whether its money went back.
+    /// Whether its money went back, apart from the fee.
     refunded: bool,
+    /// What was kept of the price then.
+    fee: i64,
 }
 
 /// Orders, newest first.
@@ -116,13 +118,15 @@ pub struct Item {
     pub price: Money,
     /// Whether its money went back.
     pub refunded: bool,
+    /// What was kept of it then.
+    pub fee: Money,
 }
 
 /// Makes an order of the caller's hold; a second time, the same one.
 #[utoipa::path(post, path = "/api/orders", tag = "orders", request_body = NewOrder,
     security(("bearer" = [])),
     responses((status = 201, body = OrderView), (status = 403, description = "pass_required"),
-              (status = 409, description = "hold_expired")))]
+              (status = 409, description = "hold_expired or ticket_limit")))]
 pub async fn create(
     State(booking): State<Arc<Booking>>,
     _: ThroughGate,
@@ -192,6 +196,7 @@ fn view(order: Order, items: Vec<Item>) -> OrderView {
         section: item.section,
         price: item.price.units(),
         refunded: item.refunded,
+        fee: item.fee.units(),
     };
     OrderView {
         order_id: order.id.to_string(),
@@ -215,7 +220,13 @@ impl Booking {
         let layout = self.layouts.get(&kept.event).await?.ok_or(Code::HoldExpired)?;
         let id = OrderId::from_bits(uuid::Uuid::new_v4().as_u128());
         match self.insert_order(id, &layout, &kept.hold, now).await {
-            Ok(()) => Ok(id),
+            Ok(true) => Ok(id),
+            Ok(false) => {
+                self.holds.let_go(kept.hold.id, kept.hold.owner, now).await;
+                Err(Code::TicketLimit.into())
+            }
+            // The event was removed in this moment.
+            Err(DbError::Linked(_)) => Err(Code::HoldExpired.into()),
             // The same request came twice at once.
             Err(DbError::Duplicate(_)) => {
                 Ok(self.order_by_hold(kept.hold.id).await?.ok_or(Code::Internal)?)
@@ -232,15 +243,24 @@ impl Booking {
         row.map(|row| row.parsed("id")).transpose()
     }
 
+    /// Writes the order; `false` when its owner would have more of the event
+    /// than one account may.
+    ///
+    /// The hold store has looked before, but each process may have one of its
+    /// own: here, behind the account's row, one order after the other is counted.
     async fn insert_order(
         &self,
         id: OrderId,
         layout: &Layout,
         hold: &Hold,
         now: Timestamp,
-    ) -> Result<(), DbError> {
+    ) -> Result<bool, DbError> {
         let amount: Money = hold.seats.iter().map(|seat| layout.price(*seat)).sum();
         let mut tx = self.db.begin().await?;
+        let others = bespoken(&self.db, &mut tx, hold.owner, &layout.id, now).await?;
+        if others + hold.seats.len() as u64 > u64::from(self.settings.tickets_per_account) {
+            return Ok(false);
+        }
         sqlx::query(
             "INSERT INTO orders (id, account_id, event_id, hold_id, epoch, status, amount, currency,
                                  expires_at, created_at, updated_at)
@@ -258,7 +278,8 @@ impl Booking {
         .execute(&mut *tx)
         .await?;
         insert_items(&mut tx, id, layout, &hold.seats).await?;
-        Ok(tx.commit().await?)
+        tx.commit().await?;
+        Ok(true)
     }
 
     /// The order, to its owner only.
@@ -304,7 +325,7 @@ impl Booking {
     }
 }
 
-const ITEMS: &str = "SELECT seat_idx, seat_id, section, price, refunded FROM order_items WHERE order_id = $1 ORDER BY seat_idx";
+const ITEMS: &str = "SELECT seat_idx, seat_id, section, price, refunded, fee FROM order_items WHERE order_id = $1 ORDER BY seat_idx";
 
 /// The order's seats, inside a transaction.
 ///
@@ -324,6 +345,42 @@ pub(super) async fn lock_order(db: &Db, tx: &mut Tx, id: OrderId) -> Result<Opti
     let sql = db.pick("SELECT * FROM orders WHERE id = $1", "SELECT * FROM orders WHERE id = $1 FOR UPDATE");
     let row = sqlx::query(sql).bind(id.to_string()).fetch_optional(&mut **tx).await?;
     row.as_ref().map(order_of_row).transpose()
+}
+
+/// Seats of the event that the account has bought or may still pay for. Until the
+/// transaction ends no other order of the account is counted or made.
+async fn bespoken(
+    db: &Db,
+    tx: &mut Tx,
+    owner: AccountId,
+    event: &EventId,
+    now: Timestamp,
+) -> Result<u64, DbError> {
+    let lock = db.pick(
+        "SELECT id FROM accounts WHERE id = $1",
+        "SELECT id FROM accounts WHERE id = $1 FOR NO KEY UPDATE",
+    );
+    sqlx::query(lock).bind(owner.to_string()).fetch_optional(&mut **tx).await?;
+    // What is over must not be counted, and must not be paid once it is not.
+    sqlx::query(
+        "UPDATE orders SET status = 'EXPIRED', updated_at = $1
+         WHERE account_id = $2 AND event_id = $3 AND status = 'PENDING' AND expires_at <= $1",
+    )
+    .bind(millis(now))
+    .bind(owner.to_string())
+    .bind(event.as_str())
+    .execute(&mut **tx)
+    .await?;
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS seats FROM orders o JOIN order_items i ON i.order_id = o.id
+         WHERE o.account_id = $1 AND o.event_id = $2 AND i.refunded = 0
+           AND o.status IN ('PENDING', 'PAYING', 'PAID', 'PARTIALLY_REFUNDED')",
+    )
+    .bind(owner.to_string())
+    .bind(event.as_str())
+    .fetch_one(&mut **tx)
+    .await?;
+    row.count("seats")
 }
 
 /// An epoch as stored.
@@ -373,5 +430,6 @@ fn item_of_row(row: &AnyRow) -> Result<Item, DbError> {
         section: row.text("section")?,
         price: Money::new(row.int("price")?),
         refunded: row.int("refunded")? != 0,
+        fee: Money::new(row.int("fee")?),
     })
 }

@@ -7,9 +7,13 @@
 use std::sync::Arc;
 
 use axum::extract::State;
+use axum::http::header;
+use axum::response::IntoResponse;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use qrcode::render::svg;
+use qrcode::{EcLevel, QrCode};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 use sqlx::any::AnyRow;
@@ -19,7 +23,7 @@ use super::Booking;
 use super::accounts::auth::{Admin, Caller};
 use super::db::{DbError, RowExt as _, millis};
 use super::paging::Page;
-use super::problem::{Body, Code, Problem, Query};
+use super::problem::{Body, Code, Path, Problem, Query};
 use crate::domain::order::{OrderId, TicketId};
 
 /// A ticket.
@@ -31,8 +35,11 @@ pub struct TicketView {
     #[schema(example = "A-1-12")]
     seat: String,
     order_id: String,
-    /// For the QR code.
+    /// What is checked at the door.
     code: String,
+    /// Where the code is as a picture: a path of this API.
+    #[schema(example = "/api/me/tickets/00000000000000000000000000000001/qr")]
+    qr: String,
     /// `VALID`, `USED` or `VOID`.
     #[schema(example = "VALID")]
     status: String,
@@ -86,6 +93,43 @@ pub async fn mine(
     };
     let items = shown.iter().map(|row| booking.ticket_view(row)).collect::<Result<_, _>>()?;
     Ok(axum::Json(TicketList { items, next }))
+}
+
+/// The code of one of the caller's tickets as a QR code, for a phone or paper.
+#[utoipa::path(get, path = "/api/me/tickets/{id}/qr", tag = "tickets", params(("id" = String, Path)),
+    security(("bearer" = [])),
+    responses((status = 200, body = String, content_type = "image/svg+xml"),
+              (status = 404, description = "not_found"), (status = 410, description = "void")))]
+pub async fn qr(
+    State(booking): State<Arc<Booking>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<impl IntoResponse, Problem> {
+    let id: TicketId = id.parse().map_err(|_| Code::NotFound)?;
+    let row = sqlx::query("SELECT status FROM tickets WHERE id = $1 AND account_id = $2")
+        .bind(id.to_string())
+        .bind(caller.account.to_string())
+        .fetch_optional(booking.db.read())
+        .await?
+        .ok_or(Code::NotFound)?;
+    if row.text("status")? == "VOID" {
+        return Err(Code::Void.into());
+    }
+    let picture = picture(&booking.codes.write(id)).ok_or(Code::Internal)?;
+    let headers = [
+        (header::CONTENT_TYPE, "image/svg+xml"),
+        (header::CACHE_CONTROL, "private, no-store"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    Ok((headers, picture))
+}
+
+/// A code as an SVG with its quiet zone. Level Q: readable with a quarter of it
+/// scratched or folded.
+fn picture(code: &str) -> Option<String> {
+    let picture = QrCode::with_error_correction_level(code, EcLevel::Q).ok()?;
+    Some(picture.render::<svg::Color<'_>>().min_dimensions(240, 240).build())
 }
 
 /// Lets the holder of a code in, once.
@@ -144,6 +188,7 @@ impl Booking {
             seat: row.text("seat_id")?,
             order_id: row.text("order_id")?,
             code: self.codes.write(id),
+            qr: format!("/api/me/tickets/{id}/qr"),
             status: row.text("status")?,
             title: row.text("title")?,
             venue: row.text("venue")?,
@@ -191,6 +236,14 @@ impl Codes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_picture_is_one_svg_with_a_quiet_zone() {
+        let code = Codes::new(b"key").expect("any length").write(TicketId::from_bits(42));
+        let svg = picture(&code).expect("a code fits");
+        assert!(svg.contains("<svg") && svg.ends_with("</svg>") && !svg.contains("<script"));
+        assert_ne!(svg, picture(&code[1..]).expect("a code fits"));
+    }
 
     #[test]
     fn only_codes_we_wrote_are_read() {

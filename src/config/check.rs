@@ -536,6 +536,7 @@ fn booking(file: &file::BookingFile, problems: &mut Problems) -> Booking {
     );
     problems.require((1..=100).contains(&file.hold_max_seats), "booking.hold_max_seats", "expected 1 to 100");
     problems.require(file.tickets_per_account >= 1, "booking.tickets_per_account", "expected at least 1");
+    problems.require(file.refund_fee_percent <= 100, "booking.refund_fee_percent", "expected 0 to 100");
     let assertion_keys = file
         .assertion_keys
         .iter()
@@ -555,6 +556,9 @@ fn booking(file: &file::BookingFile, problems: &mut Problems) -> Booking {
         hold_max: file.hold_max.0,
         hold_max_seats: file.hold_max_seats,
         tickets_per_account: file.tickets_per_account,
+        refund_before: file.refund_before.0,
+        refund_fee_percent: file.refund_fee_percent,
+        trusted_proxies: networks(&file.trusted_proxies, "booking.trusted_proxies", problems),
         require_pass: file.require_pass,
         assertion_keys,
         jwt_secret: file.jwt_secret.clone(),

@@ -459,6 +459,12 @@ pub struct BookingFile {
     pub hold_max_seats: usize,
     /// Tickets of one account for one event.
     pub tickets_per_account: u32,
+    /// Buyers give tickets back until this long before the event begins.
+    pub refund_before: Span,
+    /// Percent of the price that is kept of a ticket given back.
+    pub refund_fee_percent: u32,
+    /// Proxies, the gate among them, whose `X-Forwarded-For` tells where a sign-in comes from.
+    pub trusted_proxies: Vec<String>,
     /// Whether the gate's assertion is asked for.
     pub require_pass: bool,
     /// Keys that sign the gate's assertion: the gate's own keys.
@@ -484,6 +490,9 @@ impl Default for BookingFile {
             hold_max: Span::mins(15),
             hold_max_seats: 8,
             tickets_per_account: 8,
+            refund_before: Span::secs(0),
+            refund_fee_percent: 0,
+            trusted_proxies: vec!["127.0.0.0/8".into(), "::1".into()],
             require_pass: false,
             assertion_keys: Vec::new(),
             jwt_secret: None,

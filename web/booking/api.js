@@ -48,10 +48,13 @@ export async function call(method, path, body, headers = {}) {
     if (response.status === 401 && signedIn) localStorage.removeItem(SESSION);
     throw new Refused(response.status, json);
   }
-  return { json, etag: response.headers.get("etag") };
+  return { json, text, etag: response.headers.get("etag") };
 }
 
 export const get = async (path) => (await call("GET", path)).json;
+/** A picture of ours as an address for an `<img>`, which cannot sign in by itself. */
+export const picture = async (path) =>
+  `data:image/svg+xml,${encodeURIComponent((await call("GET", path)).text)}`;
 export const post = async (path, body = {}, headers = {}) => (await call("POST", path, body, headers)).json;
 
 /** A POST that may be sent again after a lost answer: same key, one effect. */

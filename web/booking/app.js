@@ -1,7 +1,7 @@
 // From the list of events to tickets. Each view draws itself into <main>; what
 // it leaves running stops when the next one begins.
 
-import { Refused, beGuest, call, get, post, postOnce, serverNow, session, signIn, signOut, signUp, topUp } from "./api.js";
+import { Refused, beGuest, call, get, picture, post, postOnce, serverNow, session, signIn, signOut, signUp, topUp } from "./api.js";
 import { drawSection, el } from "./hall.js";
 import { language, money, t, when } from "./words.js";
 
@@ -337,10 +337,17 @@ function drawTickets(title, tickets) {
   say(title);
 }
 
-const ticketCard = (ticket) => el("article", { class: "card ticket", "data-status": ticket.status },
-  el("h2", {}, ticket.seat),
-  el("p", {}, ticket.title, el("br"), el("span", { class: "quiet" }, when(ticket.starts_at), el("br"), ticket.venue)),
-  el("p", { class: "quiet" }, `${t(ticket.status)} · ${t("code")} `, el("code", {}, ticket.code)));
+function ticketCard(ticket) {
+  const card = el("article", { class: "card ticket", "data-status": ticket.status },
+    el("h2", {}, ticket.seat),
+    el("p", {}, ticket.title, el("br"), el("span", { class: "quiet" }, when(ticket.starts_at), el("br"), ticket.venue)),
+    el("p", { class: "quiet" }, `${t(ticket.status)} · ${t("code")} `, el("code", {}, ticket.code)));
+  if (ticket.status === "VALID") {
+    // The written code stays good when the picture does not come.
+    picture(ticket.qr).then((src) => card.append(el("img", { class: "qr", src, alt: t("code") })), () => {});
+  }
+  return card;
+}
 
 async function drawMine() {
   if (!session()) return drawTickets(t("ticketsOf"), []);

@@ -8,6 +8,7 @@ use crate::booking::Booking;
 use crate::booking::db::{DbError, RowExt as _, Tx, tuples};
 use crate::booking::problem::{Code, Problem};
 use crate::domain::seat::EventId;
+use crate::domain::time::Timestamp;
 use crate::domain::wallet::Money;
 
 /// Seats of one event, at most; one request makes them all.
@@ -54,6 +55,14 @@ pub struct NewEvent {
     pub starts_at: u64,
     /// In ms since the Unix epoch.
     pub sale_opens_at: u64,
+    /// Until then buyers may give tickets back, in ms since the Unix epoch; the
+    /// settings' rule when left out.
+    #[serde(default)]
+    pub refund_until_at: Option<u64>,
+    /// Percent of the price that is kept then; the settings' when left out.
+    #[serde(default)]
+    #[schema(maximum = 100)]
+    pub refund_fee_percent: Option<u32>,
     /// Three capital letters.
     #[schema(example = "KRW")]
     pub currency: String,
@@ -139,6 +148,13 @@ fn text(value: &str, what: &str) -> Result<(), Problem> {
     Err(invalid(format!("{what}: expected 1 to 200 characters")))
 }
 
+fn percent(value: Option<u32>) -> Result<(), Problem> {
+    if value.is_none_or(|percent| percent <= 100) {
+        return Ok(());
+    }
+    Err(invalid("refund_fee_percent: expected 0 to 100"))
+}
+
 /// A section's code: letters and digits of any script, `_` and `.`; anything else
 /// becomes one `_`.
 fn code_of(text: &str) -> String {
@@ -191,9 +207,11 @@ fn plans(new: &NewEvent) -> Result<Vec<Plan<'_>>, Problem> {
     if new.currency.len() != 3 || !new.currency.bytes().all(|b| b.is_ascii_uppercase()) {
         return Err(invalid("currency: expected three capital letters such as KRW"));
     }
-    if [new.starts_at, new.sale_opens_at].into_iter().any(|at| i64::try_from(at).is_err()) {
-        return Err(invalid("starts_at, sale_opens_at: expected ms since the Unix epoch"));
+    let instants = [Some(new.starts_at), Some(new.sale_opens_at), new.refund_until_at];
+    if instants.into_iter().flatten().any(|at| i64::try_from(at).is_err()) {
+        return Err(invalid("starts_at, sale_opens_at, refund_until_at: expected ms since the Unix epoch"));
     }
+    percent(new.refund_fee_percent)?;
     if new.sections.is_empty() {
         return Err(invalid("sections: expected at least one"));
     }
@@ -239,19 +257,26 @@ impl Booking {
         let venue = change.venue.unwrap_or_else(|| layout.venue.clone());
         text(&title, "title")?;
         text(&venue, "venue")?;
-        let instant = |at: Option<u64>, now: crate::domain::time::Timestamp| {
+        percent(change.refund_fee_percent)?;
+        let refund_until = change.refund_until_at.or(layout.refund_until.map(Timestamp::as_millis));
+        let refund_until = refund_until.map(i64::try_from).transpose();
+        let refund_until =
+            refund_until.map_err(|_| invalid("refund_until_at: expected ms since the Unix epoch"))?;
+        let instant = |at: Option<u64>, now: Timestamp| {
             i64::try_from(at.unwrap_or(now.as_millis()))
                 .map_err(|_| invalid("expected ms since the Unix epoch"))
         };
         let mut tx = self.db.begin().await?;
         sqlx::query(
             "UPDATE events SET title = $1, venue = $2, starts_at = $3, sale_opens_at = $4,
-             layout = layout + 1 WHERE id = $5",
+             refund_until = $5, refund_fee_percent = $6, layout = layout + 1 WHERE id = $7",
         )
         .bind(title)
         .bind(venue)
         .bind(instant(change.starts_at, layout.starts_at)?)
         .bind(instant(change.sale_opens_at, layout.sale_opens_at)?)
+        .bind(refund_until)
+        .bind(change.refund_fee_percent.or(layout.refund_fee_percent).map(i64::from))
         .bind(layout.id.as_str())
         .execute(&mut *tx)
         .await?;
@@ -277,7 +302,11 @@ impl Booking {
             "DELETE FROM orders WHERE event_id = $1",
             "DELETE FROM events WHERE id = $1",
         ] {
-            sqlx::query(sql).bind(id.as_str()).execute(&mut *tx).await?;
+            match sqlx::query(sql).bind(id.as_str()).execute(&mut *tx).await.map_err(DbError::from) {
+                // Somebody's order came in between.
+                Err(DbError::Linked(_)) => return Err(Code::HasSales.into()),
+                done => done?,
+            };
         }
         tx.commit().await?;
         self.holds.forget(id).await;
@@ -301,8 +330,9 @@ async fn insert_event(
     let stored = |at: u64| i64::try_from(at).unwrap_or(i64::MAX);
     sqlx::query(
         "INSERT INTO events
-             (id, series_id, title, venue, starts_at, sale_opens_at, currency, layout, created_at, kind)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, $9)",
+             (id, series_id, title, venue, starts_at, sale_opens_at, currency, layout, created_at, kind,
+              refund_until, refund_fee_percent)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, 1, $8, $9, $10, $11)",
     )
     .bind(id.as_str())
     .bind(new.series_id.clone())
@@ -313,6 +343,8 @@ async fn insert_event(
     .bind(new.currency.as_str())
     .bind(stored(now))
     .bind(sold_as.as_str())
+    .bind(new.refund_until_at.map(stored))
+    .bind(new.refund_fee_percent.map(i64::from))
     .execute(&mut **tx)
     .await?;
     Ok(())

@@ -63,6 +63,10 @@ pub struct Layout {
     pub starts_at: Timestamp,
     /// When seats may be held.
     pub sale_opens_at: Timestamp,
+    /// When buyers can no longer give back; `None` = as the settings say.
+    pub refund_until: Option<Timestamp>,
+    /// What is kept then, in percent; `None` = as the settings say.
+    pub refund_fee_percent: Option<u32>,
     /// Of every price.
     pub currency: String,
     /// In the order they are shown.
@@ -150,8 +154,8 @@ impl Layouts {
 
 async fn read(db: &Db, event: &EventId) -> Result<Option<Layout>, DbError> {
     let row = sqlx::query(
-        "SELECT kind, layout, series_id, title, venue, starts_at, sale_opens_at, currency
-         FROM events WHERE id = $1",
+        "SELECT kind, layout, series_id, title, venue, starts_at, sale_opens_at, currency, refund_until,
+                refund_fee_percent FROM events WHERE id = $1",
     )
     .bind(event.as_str())
     .fetch_optional(db.read())
@@ -166,6 +170,13 @@ async fn read(db: &Db, event: &EventId) -> Result<Option<Layout>, DbError> {
         venue: row.text("venue")?,
         starts_at: row.instant("starts_at")?,
         sale_opens_at: row.instant("sale_opens_at")?,
+        refund_until: row
+            .maybe_int("refund_until")?
+            .and_then(|at| u64::try_from(at).ok())
+            .map(Timestamp::from_millis),
+        refund_fee_percent: row
+            .maybe_int("refund_fee_percent")?
+            .and_then(|percent| u32::try_from(percent).ok()),
         currency: row.text("currency")?,
         sections: read_sections(db, event).await?,
         chairs: Vec::new(),

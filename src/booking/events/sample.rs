@@ -32,6 +32,8 @@ pub fn event(now: Timestamp) -> NewEvent {
         venue: "Hangang Hall, Seoul".into(),
         starts_at: midnight + 30 * DAY_MS + 10 * 3_600_000 + 30 * 60_000,
         sale_opens_at: (now - Duration::from_secs(3_600)).as_millis(),
+        refund_until_at: None,
+        refund_fee_percent: None,
         currency: "KRW".into(),
         sections: SECTIONS.into_iter().map(section).collect(),
     }

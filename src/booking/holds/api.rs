@@ -176,7 +176,11 @@ fn view(layout: &Layout, hold: &Hold) -> HoldView {
 impl Booking {
     /// Seats of the event that the account has bought; what it holds or is
     /// paying for, the hold store counts.
-    async fn owned(&self, layout: &Layout, account: AccountId) -> Result<usize, DbError> {
+    pub(in crate::booking) async fn owned(
+        &self,
+        layout: &Layout,
+        account: AccountId,
+    ) -> Result<usize, DbError> {
         let row = sqlx::query(
             "SELECT COUNT(*) AS owned FROM orders o JOIN seats s ON s.event_id = o.event_id AND s.order_id = o.id
              WHERE o.account_id = $1 AND o.event_id = $2

@@ -20,6 +20,7 @@ use crate::booking::db::{DbError, Tx, millis, placeholders};
 use crate::booking::problem::{Code, Path, Problem};
 use crate::booking::{Booking, outbox, wallet};
 use crate::domain::order::{OrderId, OrderStatus};
+use crate::domain::refund::Asker;
 use crate::domain::seat::Outcome;
 use crate::domain::time::Timestamp;
 use crate::domain::wallet::{Entry, Money};
@@ -34,6 +35,9 @@ pub struct Cancellation {
 }
 
 /// Gives an order back, or some seats of a paid one; the money returns to the wallet.
+///
+/// A buyer until the event's `refund_until_at`, less its fee; an administrator at
+/// any time and for the whole price.
 #[utoipa::path(post, path = "/api/orders/{id}/cancel", tag = "orders", request_body = Option<Cancellation>,
     params(("id" = String, Path)), security(("bearer" = [])),
     responses((status = 200, body = OrderView), (status = 404, description = "not_found"),
@@ -50,12 +54,12 @@ pub async fn cancel(
             .map_err(|why| Problem::new(Code::Malformed).because(why.to_string()))?,
     };
     let id: OrderId = id.parse().map_err(|_| Code::NotFound)?;
-    let operator = caller.role == Role::Admin;
-    let order = booking.order(id).await?;
-    let order = order.filter(|order| operator || order.account == caller.account).ok_or(Code::NotFound)?;
+    let asker = if caller.role == Role::Admin { Asker::Operator } else { Asker::Buyer };
+    let may = |order: &Order| asker == Asker::Operator || order.account == caller.account;
+    let order = booking.order(id).await?.filter(may).ok_or(Code::NotFound)?;
     match order.status {
         OrderStatus::Pending if wish.items.is_none() => booking.give_up_order(&order).await?,
-        status if status.is_sold() => booking.refund(&order, wish.items, operator).await?,
+        status if status.is_sold() => booking.refund(&order, wish.items, asker).await?,
         _ => return Err(Code::NotCancellable.into()),
     }
     Ok(axum::Json(booking.order_view(id, order.account).await?))
@@ -83,34 +87,32 @@ impl Booking {
     }
 
     /// Money, tickets, seats and order in one transaction.
-    async fn refund(
-        &self,
-        order: &Order,
-        wanted: Option<Vec<String>>,
-        operator: bool,
-    ) -> Result<(), Problem> {
+    async fn refund(&self, order: &Order, wanted: Option<Vec<String>>, asker: Asker) -> Result<(), Problem> {
         let now = self.now();
         let layout = self.layouts.get(&order.event).await?.ok_or(Code::NotFound)?;
-        if now >= layout.starts_at && !operator {
-            return Err(Problem::new(Code::NotCancellable).because("the event has begun"));
-        }
+        let rules = self.refund_rules(&layout);
         let mut tx = self.db.begin().await?;
         let order = lock_order(&self.db, &mut tx, order.id).await?.ok_or(Code::NotFound)?;
         if !order.status.is_sold() {
             return Err(Code::NotCancellable.into());
         }
         let items = items_in(&mut tx, order.id).await?;
-        let back = choose(&items, wanted)?;
+        let mut back = choose(&items, wanted)?;
+        for item in &mut back {
+            let fee = rules.fee(item.price, asker, now);
+            item.fee = fee.map_err(|why| Problem::new(Code::NotCancellable).because(why.to_string()))?;
+        }
         let whole = items.iter().filter(|item| !item.refunded).count() == back.len();
         if !give_back(&mut tx, &order, &back).await? {
             // A ticket of them was used at the door.
             return Err(Code::NotCancellable.into());
         }
-        let amount: Money = back.iter().map(|item| item.price).sum();
+        let amount: Money = back.iter().map(|item| item.price - item.fee).sum();
+        let fee: Money = back.iter().map(|item| item.fee).sum();
         pay_back(&mut tx, &order, amount, whole, now).await?;
         let ids: Vec<_> = back.iter().map(|item| item.seat_id.as_str()).collect();
         let body = json!({
-            "event_id": order.event.as_str(), "seats": ids, "amount": amount.units(),
+            "event_id": order.event.as_str(), "seats": ids, "amount": amount.units(), "fee": fee.units(),
             "currency": order.currency, "epoch": order.epoch.as_u64(),
         });
         outbox::write(&mut tx, "order.refunded", &order.id.to_string(), &body, now).await?;
@@ -138,11 +140,22 @@ fn choose(items: &[Item], wanted: Option<Vec<String>>) -> Result<Vec<Item>, Prob
 
 /// Items, tickets and seats; `false` when one of them is not as it should be.
 async fn give_back(tx: &mut Tx, order: &Order, back: &[Item]) -> Result<bool, DbError> {
+    for item in back {
+        let done = sqlx::query(
+            "UPDATE order_items SET refunded = 1, fee = $1
+             WHERE order_id = $2 AND refunded = 0 AND seat_idx = $3",
+        )
+        .bind(item.fee.units())
+        .bind(order.id.to_string())
+        .bind(i64::from(item.seat.0))
+        .execute(&mut **tx)
+        .await?;
+        if done.rows_affected() != 1 {
+            return Ok(false);
+        }
+    }
     let list = placeholders(2, back.len());
     let steps = [
-        format!(
-            "UPDATE order_items SET refunded = 1 WHERE order_id = $1 AND refunded = 0 AND seat_idx IN {list}"
-        ),
         format!(
             "UPDATE tickets SET status = 'VOID' WHERE order_id = $1 AND status = 'VALID' AND seat_idx IN {list}"
         ),
@@ -190,7 +203,7 @@ async fn pay_back(
     if amount == Money::ZERO {
         return Ok(());
     }
-    // Each part begins where the last one ended, so its reference is its own.
+    // Each part that pays begins where the last one ended, so its reference is its own.
     let reference = format!("{}:{}", order.id, order.refunded);
     let booked = wallet::book(tx, order.account, Entry::Refund, amount, &reference, now).await?;
     booked.map(|_| ()).map_err(|_| Code::WalletFull.into())

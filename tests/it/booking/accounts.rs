@@ -1,8 +1,9 @@
+use futures_util::future::join_all;
 use serde_json::json;
 use usher::booking::SAMPLE_EVENT;
 
 use super::on_each_database;
-use crate::support::booking::sign_in;
+use crate::support::booking::{Database, PASSWORD, TestBooking, sign_in};
 
 on_each_database! {
     async fn an_email_has_one_account_whatever_its_case(office) {
@@ -28,6 +29,14 @@ on_each_database! {
         assert_eq!(closed.header("retry-after"), Some("300"));
         office.advance(300);
         office.client.post("/api/sessions", fan).await.expect(201);
+    }
+
+    async fn guesses_sent_at_once_count_each(office) {
+        office.fan(0).await;
+        let wrong = json!({"email": "fan0@example.org", "password": "guess"});
+        let answers = join_all((0..40).map(|_| office.client.post("/api/sessions", wrong.clone()))).await;
+        assert_eq!(answers.iter().filter(|answer| answer.code() == "bad_credentials").count(), 10);
+        assert_eq!(answers.iter().filter(|answer| answer.code() == "too_many_attempts").count(), 30);
     }
 
     async fn only_an_admin_changes_the_catalogue_and_roles(office) {
@@ -113,6 +122,19 @@ on_each_database! {
 on_each_database! {
     on shared
 
+    async fn a_role_holds_at_once_in_every_process(office) {
+        let (fan, admin) = (office.fan(0).await, office.admin().await);
+        let me = fan.get("/api/me").await.expect(200).text("account_id");
+        let (_twin, client) = office.twin().await;
+        let there = fan.at(&client);
+        there.post("/api/checkins", json!({"code": "x.y"})).await.refused(403, "forbidden");
+        admin.patch(&format!("/api/accounts/{me}"), json!({"role": "admin"})).await.expect(200);
+        there.post("/api/checkins", json!({"code": "x.y"})).await.refused(404, "not_found");
+        admin.patch(&format!("/api/accounts/{me}"), json!({"role": "customer"})).await.expect(200);
+        there.post("/api/checkins", json!({"code": "x.y"})).await.refused(403, "forbidden");
+        admin.patch(&format!("/api/accounts/{me}"), json!({"role": "king"})).await.refused(422, "invalid");
+    }
+
     async fn signing_out_kills_the_token_at_once_in_every_process(office) {
         let fan = office.fan(0).await;
         let me = fan.get("/api/me").await.expect(200);
@@ -124,4 +146,24 @@ on_each_database! {
         fan.get("/api/me").await.refused(401, "unauthenticated");
         there.get("/api/me").await.refused(401, "unauthenticated");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_is_stopped_whatever_account_it_guesses_and_its_neighbours_are_not() {
+    let office = TestBooking::open(Database::Memory).await.expect("SQLite is always there");
+    office.fan(0).await;
+    let here = office.client.with("x-forwarded-for", "192.0.2.1");
+    let guesses = (0..100).map(|n| {
+        let wrong = json!({"email": format!("nobody{n}@example.org"), "password": "guess"});
+        let here = &here;
+        async move { here.post("/api/sessions", wrong).await.refused(401, "bad_credentials") }
+    });
+    join_all(guesses).await;
+    let right = json!({"email": "fan0@example.org", "password": PASSWORD});
+    let closed = here.post("/api/sessions", right.clone()).await.refused(429, "too_many_attempts");
+    assert_eq!(closed.header("retry-after"), Some("300"));
+    let elsewhere = office.client.with("x-forwarded-for", "192.0.2.1, 192.0.2.2");
+    elsewhere.post("/api/sessions", right.clone()).await.expect(201);
+    office.advance(300);
+    here.post("/api/sessions", right).await.expect(201);
 }

@@ -10,7 +10,7 @@ on_each_database! {
         let new = json!({"title": "Picnic", "quantity": 50, "event_time": 1_900_000_000_000_u64, "price": 1_000});
         let offer = admin.post("/api/tickets", new).await.expect(201);
         let path = format!("/api/tickets/{}/reservations", offer.text("id"));
-        let fans = join_all((0..5).map(|_| office.fan(100_000))).await;
+        let fans = join_all((0..15).map(|_| office.fan(100_000))).await;
         let fans: Vec<_> = fans.into_iter().map(Client::patient).collect();
         let answers =
             join_all((0..120).map(|i| fans[i % fans.len()].post(&path, json!({"quantity": 1})))).await;
@@ -48,5 +48,52 @@ on_each_database! {
         assert_eq!((&list.json["items"][0]["quantity"], &list.json["items"][0]["issued"]), (&json!(3), &json!(2)));
         assert_eq!(fan.get("/api/events").await.json["items"].as_array().map(Vec::len), Some(1));
         fan.get("/api/tickets/winter-night-live").await.refused(404, "not_found");
+    }
+
+    async fn nobody_takes_more_than_their_share_however_they_ask(office) {
+        let (fan, admin) = (office.fan(100_000).await, office.admin().await);
+        let new = json!({"title": "Picnic", "quantity": 50, "event_time": 1_900_000_000_000_u64, "price": 1_000});
+        let offer = admin.post("/api/tickets", new).await.expect(201);
+        let path = format!("/api/tickets/{}/reservations", offer.text("id"));
+        let paid = fan.pay(&fan.post(&path, json!({"quantity": 3})).await.expect(201)).await.expect(202);
+        assert_eq!(fan.paid(&paid).await.json["status"], "COMPLETED");
+        let answers = join_all((0..20).map(|_| fan.post(&path, json!({"quantity": 1})))).await;
+        assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 5);
+        assert!(answers.iter().all(|answer| answer.status == 201 || answer.code() == "ticket_limit"));
+        let offer = fan.get(&format!("/api/tickets/{}", offer.text("id"))).await.expect(200);
+        assert_eq!((&offer.json["issued"], &offer.json["reserved"]), (&json!(3), &json!(5)));
+    }
+}
+
+on_each_database! {
+    on shared
+
+    async fn two_offices_together_give_one_account_its_share_and_no_more(office) {
+        let (_twin, there) = office.twin().await;
+        let here = office.fan(10_000_000).await;
+        let there = here.at(&there);
+        // Each office has holds of its own, so the holds alone would let 16 through.
+        let seats: Vec<_> = (1..=8).map(|n| (format!("A-1-{n}"), format!("B-1-{n}"))).collect();
+        let buying = seats.iter().map(|(a, b)| {
+            let (here, there) = (&here, &there);
+            async move {
+                let holds = [here.hold(&[a]).await.expect(201), there.hold(&[b]).await.expect(201)];
+                let (one, other) = tokio::join!(here.order(&holds[0]), there.order(&holds[1]));
+                [(here, one), (there, other)]
+            }
+        });
+        let mut made = 0;
+        for (fan, order) in join_all(buying).await.into_iter().flatten() {
+            if order.status == 201 {
+                made += 1;
+                let payment = fan.pay(&order).await.expect(202);
+                assert_eq!(fan.paid(&payment).await.json["status"], "COMPLETED");
+            } else {
+                assert_eq!(order.code(), "ticket_limit");
+            }
+        }
+        assert_eq!(made, 8);
+        let tickets = here.get("/api/me/tickets").await.expect(200);
+        assert_eq!(tickets.json["items"].as_array().map(Vec::len), Some(8));
     }
 }

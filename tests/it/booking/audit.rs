@@ -6,7 +6,7 @@ use super::on_each_database;
 use crate::support::booking::{Database, TestBooking};
 
 /// A rule, how to break it after one sale of A-1-1, and how to mend it again.
-const PLANTED: [(&str, &[&str], &[&str]); 12] = [
+const PLANTED: [(&str, &[&str], &[&str]); 13] = [
     (
         "a seat has one live ticket at most",
         &[
@@ -58,6 +58,11 @@ const PLANTED: [(&str, &[&str], &[&str]); 12] = [
         "a payment from a wallet is in its ledger, once, and so is what came back",
         &["UPDATE ledger SET amount = amount + 1 WHERE kind = 'PAYMENT'"],
         &["UPDATE ledger SET amount = amount - 1 WHERE kind = 'PAYMENT'"],
+    ),
+    (
+        "what came back is the price of the seats given back, fees apart",
+        &["UPDATE order_items SET fee = 1"],
+        &["UPDATE order_items SET fee = 0"],
     ),
     (
         "an order's amount is that of its seats",

@@ -27,7 +27,7 @@ pub enum Database {
 }
 
 pub const ADMIN: (&str, &str) = ("admin@example.org", "admin's pass phrase");
-const PASSWORD: &str = "a fan's pass phrase";
+pub const PASSWORD: &str = "a fan's pass phrase";
 
 pub fn settings(database: &str) -> config::Booking {
     config::Booking {
@@ -38,6 +38,9 @@ pub fn settings(database: &str) -> config::Booking {
         hold_max: Duration::from_secs(15 * 60),
         hold_max_seats: 8,
         tickets_per_account: 8,
+        refund_before: Duration::ZERO,
+        refund_fee_percent: 0,
+        trusted_proxies: vec!["127.0.0.0/8".parse().expect("a network")],
         require_pass: false,
         assertion_keys: Vec::new(),
         jwt_secret: None,
@@ -136,6 +139,11 @@ impl TestBooking {
         self.clock.advance(Duration::from_secs(seconds));
     }
 
+    /// The clock's time.
+    pub fn now_ms(&self) -> u64 {
+        usher::clock::Clock::now(&*self.clock).as_millis()
+    }
+
     /// The seat's status, as everybody sees it.
     pub async fn status(&self, seat: &str) -> String {
         let seats = self.client.get(&format!("/api/events/{SAMPLE_EVENT}/seats")).await.expect(200);
@@ -189,6 +197,7 @@ async fn serve(booking: &Arc<Booking>, stop: &CancellationToken) -> SocketAddr {
     let address = listener.local_addr().expect("an address");
     let (router, stop) = (booking.router(), stop.clone());
     tokio::spawn(async move {
+        let router = router.into_make_service_with_connect_info::<SocketAddr>();
         axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
     });
     address

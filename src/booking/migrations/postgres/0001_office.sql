@@ -33,6 +33,8 @@ CREATE TABLE events (
     starts_at     BIGINT NOT NULL,
     sale_opens_at BIGINT NOT NULL,
     currency      TEXT NOT NULL,
+    refund_until  BIGINT,                    -- NULL: as the settings say
+    refund_fee_percent BIGINT CHECK (refund_fee_percent BETWEEN 0 AND 100),   -- NULL: as the settings say
     layout        BIGINT NOT NULL,           -- raised when anything here, in sections or in the list of seats changes
     created_at    BIGINT NOT NULL
 );
@@ -92,6 +94,7 @@ CREATE TABLE order_items (
     section  TEXT NOT NULL,
     price    BIGINT NOT NULL CHECK (price >= 0),
     refunded BIGINT NOT NULL DEFAULT 0,      -- 1 once its money went back
+    fee      BIGINT NOT NULL DEFAULT 0 CHECK (fee BETWEEN 0 AND price),   -- what was kept of it then
     PRIMARY KEY (order_id, seat_idx)
 );
 
