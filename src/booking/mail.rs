@@ -259,6 +259,17 @@ impl Booking {
         }
     }
 
+    /// Mails that are neither sent nor given up.
+    ///
+    /// # Errors
+    /// [`DbError`]
+    pub async fn mails_waiting(&self) -> Result<u64, DbError> {
+        let row = sqlx::query("SELECT COUNT(*) AS n FROM mails WHERE status = 'WAITING'")
+            .fetch_one(self.db.read())
+            .await?;
+        row.count("n")
+    }
+
     /// How many mailers are worth running here.
     pub(super) fn mailers(&self) -> usize {
         if self.mailer.is_some() { self.db.writers().min(AT_ONCE) } else { 0 }
