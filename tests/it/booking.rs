@@ -4,6 +4,7 @@ mod accounts;
 mod admission;
 mod audit;
 mod cancel;
+mod catalogue;
 mod purchase;
 mod races;
 
