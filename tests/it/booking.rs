@@ -5,6 +5,7 @@ mod admission;
 mod audit;
 mod cancel;
 mod catalogue;
+mod idempotency;
 mod purchase;
 mod races;
 
