@@ -8,7 +8,7 @@ use crate::support::gate::TestGate;
 use crate::support::raw::DEADLINE;
 use crate::support::wait::until;
 
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 13] = [
     "degraded",
     "eta_seconds",
     "go",
@@ -20,6 +20,7 @@ const FIELDS: [&str; 12] = [
     "position",
     "room",
     "state",
+    "stock",
     "waiting",
 ];
 
