@@ -14,6 +14,7 @@ use anyhow::{Context as _, anyhow};
 use clap::{Args, Parser, Subcommand};
 
 use crate::booking::Booking;
+use crate::booking::events::import::ImportError;
 use crate::clock::SystemClock;
 use crate::config::reload::Reloader;
 use crate::config::{self, Config, LoadError};
@@ -83,6 +84,15 @@ struct BookingArgs {
 
 #[derive(Debug, Subcommand)]
 enum BookingAct {
+    /// Add a hall and its dates from a file (see config/hall.toml); those there already stay.
+    Import {
+        /// The hall.
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// The settings file; without one every setting has its default.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
     /// Check every invariant of the database; exit 1 on a finding.
     Audit {
         /// The settings file.
@@ -153,6 +163,9 @@ fn run(command: Command) -> Result<(), Failure> {
         }
         Command::Gate(args) => gate(&args),
         Command::Booking(BookingArgs { act: Some(BookingAct::Audit { config }), .. }) => audit(&config),
+        Command::Booking(BookingArgs { act: Some(BookingAct::Import { file, config }), .. }) => {
+            import(&file, config.as_deref())
+        }
         Command::Booking(args) => booking(&args),
         Command::Room(args) => {
             say(&room::run(&args)?);
@@ -204,14 +217,30 @@ fn gate(args: &GateArgs) -> Result<(), Failure> {
 }
 
 fn booking(args: &BookingArgs) -> Result<(), Failure> {
-    let config = match &args.config {
-        Some(path) => load(path)?,
-        None => config::load_text("environment", "", std::env::vars())?,
-    };
+    let config = load_or_default(args.config.as_deref())?;
     let mut process = Process::new(&config, false)?;
     process.add_booking(&config.booking, args.sample)?;
     tracing::info!(listen = %config.booking.listen, "booking is up");
     process.run()
+}
+
+fn import(file: &Path, config: Option<&Path>) -> Result<(), Failure> {
+    let config = load_or_default(config)?;
+    let name = file.display();
+    let text = std::fs::read_to_string(file).map_err(|why| Failure::Settings(format!("{name}: {why}")))?;
+    let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
+    let done = runtime.block_on(async {
+        let office = Booking::open(&config.booking, Arc::new(SystemClock::new())).await.context("booking")?;
+        let done = office.import(&text).await;
+        office.close().await;
+        anyhow::Ok(done)
+    })?;
+    let done = done.map_err(|why| match why {
+        ImportError::File(why) => Failure::Settings(format!("{name}: {why}")),
+        refused @ ImportError::Refused(_) => Failure::Work(refused.into()),
+    })?;
+    say(&format!("{} events added, {} were there already", done.added, done.known));
+    Ok(())
 }
 
 fn audit(path: &Path) -> Result<(), Failure> {
@@ -240,6 +269,13 @@ fn swarm(options: swarm::Options) -> Result<(), Failure> {
 
 fn load(path: &Path) -> Result<Config, LoadError> {
     config::load(path, std::env::vars())
+}
+
+fn load_or_default(path: Option<&Path>) -> Result<Config, LoadError> {
+    match path {
+        Some(path) => load(path),
+        None => config::load_text("environment", "", std::env::vars()),
+    }
 }
 
 /// The settings that `--to` and `--capacity` stand for.

@@ -14,6 +14,7 @@ mod arrivals;
 mod driver;
 mod heartbeat;
 mod recovery;
+mod stock;
 mod storetime;
 mod view;
 
@@ -41,6 +42,7 @@ use crate::store::{Overrides, Store, StoreError};
 use arrivals::{Arrivals, Wish};
 use heartbeat::{Heard, Heartbeats};
 use recovery::Memory;
+use stock::Stock;
 use storetime::StoreTime;
 pub use view::View;
 
@@ -101,6 +103,7 @@ pub struct Room {
     waits: Mutex<Histogram<u64>>,
     /// Passes that ended before their time, until their own end.
     revoked: DashMap<(PlaceNumber, Timestamp), Timestamp>,
+    stock: Stock,
     cancel: CancellationToken,
     stopped: CancellationToken,
 }
@@ -123,6 +126,7 @@ impl Room {
             changes: AtomicU64::new(0),
             waits: Mutex::new(Histogram::new_with_max(LONGEST_WAIT_MS, 2).expect("fixed bounds")),
             revoked: DashMap::new(),
+            stock: Stock::default(),
             cancel: CancellationToken::new(),
             stopped: CancellationToken::new(),
         })
@@ -172,6 +176,17 @@ impl Room {
     /// The store's time, as far as this gate can tell; goes on without it.
     pub fn now(&self) -> Timestamp {
         self.time.now(&*self.clock)
+    }
+
+    /// The app said how much is left of what the line is for.
+    pub fn hear_stock(&self, left: u64, now: Timestamp) {
+        self.stock.hear(left, now);
+    }
+
+    /// What is left, as the app last said through this gate; unknown once that
+    /// is too long ago.
+    pub fn stock(&self, now: Timestamp) -> Option<u64> {
+        self.stock.left(now)
     }
 
     /// Notes how long somebody waited who is inside now.

@@ -202,6 +202,7 @@ fn read(room: &Room) -> Value {
         "tick": count(|s| s.tick),
         "epoch": count(|s| s.epoch.0),
         "message": view.overrides.message,
+        "stock": room.stock(room.now()),
     })
 }
 

@@ -86,7 +86,8 @@ pub enum Instant {
 }
 
 impl Instant {
-    fn as_millis(&self) -> Option<u64> {
+    /// Ms since the Unix epoch, if it is an instant from then on.
+    pub(super) fn as_millis(&self) -> Option<u64> {
         match self {
             Self::Millis(ms) => Some(*ms),
             Self::Text(text) => {

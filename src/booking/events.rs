@@ -4,6 +4,8 @@
 //! not its matter.
 
 mod create;
+mod grow;
+pub mod import;
 mod layout;
 pub mod sample;
 
@@ -23,7 +25,7 @@ use crate::domain::refund::RefundRules;
 use crate::domain::seat::{EventId, SeatStatus};
 
 pub use create::{NewEvent, NewRow, NewSection, RowLabel, SoldAs};
-pub use layout::{Layout, Layouts, Section};
+pub use layout::{Chair, Layout, Layouts, Section};
 
 /// How the places of a section are sold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -271,21 +273,31 @@ impl Booking {
         };
         let instant =
             |at: Option<u64>, default| at.map_or(default, |at| i64::try_from(at).unwrap_or(i64::MAX));
-        let rows = sqlx::query(
-            "SELECT id, starts_at, layout FROM events
-             WHERE kind = 'hall' AND starts_at >= $1 AND starts_at < $2
-               AND (starts_at > $3 OR (starts_at = $3 AND id > $4))
-               AND ($5 = '' OR series_id = $5)
-             ORDER BY starts_at, id LIMIT $6",
-        )
-        .bind(instant(filter.from, 0))
-        .bind(instant(filter.to, i64::MAX))
-        .bind(after)
-        .bind(after_id)
-        .bind(filter.series.clone().unwrap_or_default())
-        .bind(i64::from(limit))
-        .fetch_all(self.db.read())
-        .await?;
+        // A series has an index of its own.
+        let sql = match &filter.series {
+            None => {
+                "SELECT id, starts_at, layout FROM events
+                 WHERE kind = 'hall' AND starts_at >= $1 AND starts_at < $2
+                   AND (starts_at > $3 OR (starts_at = $3 AND id > $4))
+                 ORDER BY starts_at, id LIMIT $5"
+            }
+            Some(_) => {
+                "SELECT id, starts_at, layout FROM events
+                 WHERE series_id = $6 AND kind = 'hall' AND starts_at >= $1 AND starts_at < $2
+                   AND (starts_at > $3 OR (starts_at = $3 AND id > $4))
+                 ORDER BY starts_at, id LIMIT $5"
+            }
+        };
+        let mut query = sqlx::query(sql)
+            .bind(instant(filter.from, 0))
+            .bind(instant(filter.to, i64::MAX))
+            .bind(after)
+            .bind(after_id)
+            .bind(i64::from(limit));
+        if let Some(series) = &filter.series {
+            query = query.bind(series.clone());
+        }
+        let rows = query.fetch_all(self.db.read()).await?;
         let found = |row: &sqlx::any::AnyRow| -> Result<Found, DbError> {
             Ok(Found {
                 id: row.parsed("id")?,

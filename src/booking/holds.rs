@@ -62,7 +62,15 @@ impl Holds {
     /// `seats_taken` with the seats' ids, `ticket_limit`
     pub async fn hold(&self, layout: &Layout, wanted: Wanted, now: Timestamp) -> Result<Hold, Problem> {
         let mut held = self.store.hold(&layout.id, wanted.clone(), now).await;
-        if held == Err(HoldStoreError::NotLoaded) {
+        let missing = match &held {
+            Err(HoldStoreError::NotLoaded) => true,
+            // Another process may have added seats that this store has not heard of.
+            Err(HoldStoreError::Refused(HoldError::Taken(_))) if layout.may_grow() => {
+                self.store.seats(&layout.id, now).await?.statuses.len() < layout.chairs.len()
+            }
+            _ => false,
+        };
+        if missing {
             self.load(layout).await?;
             held = self.store.hold(&layout.id, wanted, now).await;
         }
@@ -115,6 +123,7 @@ impl Holds {
     pub async fn seats(&self, layout: &Layout, now: Timestamp) -> Result<Seats, Problem> {
         match self.store.seats(&layout.id, now).await {
             Err(HoldStoreError::NotLoaded) => {}
+            Ok(seats) if seats.statuses.len() < layout.chairs.len() => {}
             other => return Ok(other?),
         }
         self.load(layout).await?;
@@ -231,8 +240,11 @@ async fn read_taken(db: &Db, event: &EventId) -> Result<Vec<(SeatIndex, HoldEpoc
 async fn read_seats(db: &Db, event: &EventId, seats: usize) -> Result<Vec<Seat>, DbError> {
     let mut floor = vec![Seat::Free; seats];
     for (seat, epoch, outcome) in read_taken(db, event).await? {
-        let slot = floor.get_mut(seat.at());
-        *slot.ok_or_else(|| DbError::Corrupt(format!("a seat beyond {seats}")))? = match outcome {
+        if floor.len() <= seat.at() {
+            // Sold in a section that grew since the layout was read.
+            floor.resize(seat.at() + 1, Seat::Free);
+        }
+        floor[seat.at()] = match outcome {
             Outcome::Sold => Seat::Sold(epoch),
             Outcome::Paying => Seat::Paying(epoch),
             Outcome::Free => Seat::Free,

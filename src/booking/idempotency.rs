@@ -28,8 +28,9 @@ use crate::domain::time::Timestamp;
 const HEADER: &str = "idempotency-key";
 /// Answers are kept this long.
 const KEPT: Duration = Duration::from_secs(24 * 3_600);
-/// A request under way keeps its key this long.
-const LEASE: Duration = Duration::from_secs(30);
+/// A request under way keeps its key this long: a little longer than any
+/// request may take ([`super::openapi`]), and no longer after a crash.
+const LEASE: Duration = Duration::from_secs(35);
 /// A repetition looks this often, this far apart, for the first one's answer.
 const LOOKS: u32 = 60;
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
@@ -56,6 +57,9 @@ struct Claim {
     scope: String,
     key: String,
     fingerprint: String,
+    /// The end of the lease, once there is one; whoever lost it to a repetition
+    /// changes nothing any more.
+    until: Timestamp,
 }
 
 /// What the table says about a key.
@@ -86,8 +90,9 @@ pub(super) async fn layer(
         Err(problem) => return Err(problem),
     };
     let key = key(&parts.headers)?.unwrap_or_default().to_owned();
-    let claim = Claim { scope, key, fingerprint: fingerprint(parts.uri.path(), &body) };
-    match booking.take(&claim).await? {
+    let fingerprint = fingerprint(parts.uri.path(), &body);
+    let mut claim = Claim { scope, key, fingerprint, until: booking.now() };
+    match booking.take(&mut claim).await? {
         Standing::Answered(response) => return Ok(response),
         Standing::Running => return Err(Problem::new(Code::StillRunning).retry_after(1)),
         Standing::Ours => {}
@@ -108,7 +113,7 @@ fn is_lasting(status: StatusCode) -> bool {
 
 impl Booking {
     /// Takes the key, or finds what became of it, waiting a little.
-    async fn take(&self, claim: &Claim) -> Result<Standing, Problem> {
+    async fn take(&self, claim: &mut Claim) -> Result<Standing, Problem> {
         for look in 0..LOOKS {
             if look > 0 {
                 tokio::time::sleep(LOOK_AGAIN).await;
@@ -121,8 +126,9 @@ impl Booking {
         Ok(Standing::Running)
     }
 
-    async fn standing(&self, claim: &Claim) -> Result<Standing, Problem> {
+    async fn standing(&self, claim: &mut Claim) -> Result<Standing, Problem> {
         let now = self.now();
+        claim.until = now + LEASE;
         if self.insert_claim(claim, now).await? {
             return Ok(Standing::Ours);
         }
@@ -160,7 +166,7 @@ impl Booking {
         .bind(claim.scope.as_str())
         .bind(claim.key.as_str())
         .bind(claim.fingerprint.as_str())
-        .bind(millis(now + LEASE))
+        .bind(millis(claim.until))
         .bind(millis(now))
         .bind(millis(now - KEPT))
         .execute(&mut *tx)
@@ -177,18 +183,22 @@ impl Booking {
         let query = if is_lasting(parts.status) {
             sqlx::query(
                 "UPDATE idempotency SET status = $1, headers = $2, body = $3
-                 WHERE scope = $4 AND key = $5 AND fingerprint = $6",
+                 WHERE scope = $4 AND key = $5 AND fingerprint = $6 AND lease_until = $7",
             )
             .bind(i64::from(parts.status.as_u16()))
             .bind(headers_of(&parts.headers))
             .bind(text_of(&body))
         } else {
-            sqlx::query("DELETE FROM idempotency WHERE scope = $1 AND key = $2 AND fingerprint = $3")
+            sqlx::query(
+                "DELETE FROM idempotency
+                 WHERE scope = $1 AND key = $2 AND fingerprint = $3 AND lease_until = $4",
+            )
         };
         query
             .bind(claim.scope.as_str())
             .bind(claim.key.as_str())
             .bind(claim.fingerprint.as_str())
+            .bind(millis(claim.until))
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;

@@ -61,6 +61,12 @@ impl Problem {
         self.code
     }
 
+    /// What exactly was wrong, for the request's author.
+    #[must_use]
+    pub fn detail(&self) -> Option<&str> {
+        self.detail.as_deref()
+    }
+
     /// The body in one of [`LANGUAGES`].
     fn body(&self, language: usize) -> Value {
         let mut body = json!({

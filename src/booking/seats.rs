@@ -36,6 +36,10 @@ pub struct SeatView<'a> {
     status: &'static str,
     /// In the currency's smallest unit.
     price: i64,
+    /// Made for wheelchairs and those with them: held only with `accessible: true`.
+    /// Left out where it is not so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    accessible: bool,
 }
 
 /// Seats by section, row and number.
@@ -124,6 +128,7 @@ fn render(layout: &Layout, seats: &Seats, only_available: bool) -> Vec<u8> {
             number: chair.number,
             status: seats.statuses[seat.at()].as_str(),
             price: layout.price(*seat).units(),
+            accessible: chair.accessible,
         }
     };
     let wanted = |seat: &&SeatIndex| !only_available || seats.statuses[seat.at()] == SeatStatus::Available;

@@ -39,6 +39,7 @@ struct Status<'a> {
     paused: bool,
     degraded: bool,
     message: Option<&'a str>,
+    stock: Option<u64>,
     pass_expires_at: Option<u64>,
     go: Option<&'a str>,
     // There for clients that carry tokens, and then null where there is none.
@@ -167,6 +168,7 @@ impl Gate {
             paused: view.settings.paused || view.settings.closed,
             degraded: view.degraded,
             message: view.overrides.message.as_deref(),
+            stock: room.stock(room.now()),
             pass_expires_at: pass.map(|p| p.pass.expires_at.as_millis()),
             go: admitted.then_some(go),
             visitor_token: by_token.then_some(grant.visitor.as_deref()),
@@ -227,6 +229,7 @@ impl Gate {
             paused: view.settings.paused,
             degraded: view.degraded,
             message: view.overrides.message.as_deref(),
+            stock: site.room.stock(site.room.now()),
             return_to,
             status_url: &site.status_url,
         };

@@ -318,6 +318,13 @@ fn parse_command(token: &str) -> Option<Command> {
     })
 }
 
+/// How much the app says is left; the last of several, nothing if it is no number.
+pub(super) fn stock(headers: &HeaderMap) -> Option<u64> {
+    let said = headers.get_all("usher-stock").iter().next_back()?.to_str().ok()?.trim();
+    // `parse` would take a sign.
+    said.parse().ok().filter(|_| said.starts_with(|c: char| c.is_ascii_digit()))
+}
+
 /// Removes from an answer what ends at the gate: one hop's headers, the app's
 /// words to the gate, and cookies that only the gate may set.
 pub(super) fn strip_response(response: &mut Response<Reply>) {
@@ -448,5 +455,22 @@ mod tests {
         headers.append("usher-command", HeaderValue::from_static("complete"));
         assert_eq!(commands(&headers), [Command::Extend(Duration::from_secs(90)), Command::Complete]);
         assert_eq!(parse_command("extend=-1"), None);
+    }
+
+    #[test]
+    fn stock_is_a_number_or_nothing() {
+        let said = |values: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append("usher-stock", HeaderValue::from_static(value));
+            }
+            stock(&headers)
+        };
+        assert_eq!(said(&["12"]), Some(12));
+        assert_eq!(said(&["12", " 0 "]), Some(0));
+        for nonsense in ["", "+1", "-1", "1.5", "many", "99999999999999999999"] {
+            assert_eq!(said(&[nonsense]), None, "{nonsense}");
+        }
+        assert_eq!(said(&[]), None);
     }
 }

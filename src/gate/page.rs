@@ -100,6 +100,8 @@ pub struct Shown<'a> {
     pub degraded: bool,
     /// The operator's words: plain text, line breaks kept.
     pub message: Option<&'a str>,
+    /// What is left of what the line is for.
+    pub stock: Option<u64>,
     /// Path on this site that the visitor wanted; anything else is left out.
     pub return_to: &'a str,
     /// Where the script asks, for example `/queue/status?room=main`.
@@ -250,6 +252,7 @@ impl Shown<'_> {
             Hole::Progress => out.push_str(&format!("{:.3}", self.progress())),
             Hole::Wait => words.push_wait(out, self.eta_seconds),
             Hole::Message => push_message(out, self.message.unwrap_or_default()),
+            Hole::Stock => self.stock.into_iter().for_each(|n| words.push_count(out, n)),
             Hole::NotPaused => out.push_str(hidden_unless(self.paused)),
             Hole::NotDegraded => out.push_str(hidden_unless(self.degraded)),
             Hole::KeptFor => words.push_duration(out, self.kept_for),

@@ -210,6 +210,9 @@ impl Gate {
         }
         match sent {
             Ok(mut response) => {
+                if let Some(left) = forward::stock(response.headers()) {
+                    site.room.hear_stock(left, now);
+                }
                 for command in forward::commands(response.headers()) {
                     self.obey(&site, &mut inside, command, now).await;
                 }

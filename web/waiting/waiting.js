@@ -157,7 +157,8 @@
   function showLine(status, wait) {
     const eta = expected(status.eta_seconds);
     write('wait', eta);
-    write('waiting', status.waiting === null ? '–' : count.format(status.waiting));
+    // What is unknown is left out, by the style.
+    for (const at of ['waiting', 'stock']) write(at, status[at] == null ? '' : count.format(status[at]));
     if (!status.position) return;
     moveTo(status.number, status.position, wait);
     news = fill(data.spoken, { position: count.format(truth), wait: eta });

@@ -12,10 +12,10 @@ use crate::domain::time::Timestamp;
 use crate::domain::wallet::Money;
 
 /// Seats of one event, at most; one request makes them all.
-const MAX_SEATS: u32 = 100_000;
+pub(super) const MAX_SEATS: u32 = 100_000;
 /// Seats written by one statement. SQLite looks each `$N` up in a list of all of
 /// them, so a statement of a thousand seats takes longer than ten of a hundred.
-const CHUNK: usize = 100;
+pub(super) const CHUNK: usize = 100;
 
 /// Under which part of the API an event is sold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +98,9 @@ pub struct NewRow {
     pub row: RowLabel,
     /// Its seats, numbered from 1.
     pub seats: u32,
+    /// Numbers of seats that are kept for those who ask for accessible places.
+    #[serde(default)]
+    pub accessible: Vec<u32>,
 }
 
 /// A row's label, as a text or a number.
@@ -119,19 +122,26 @@ impl RowLabel {
     }
 }
 
-/// A checked section: its code, and its rows as label and length.
+/// A checked section: its code, and its rows.
 struct Plan<'a> {
     code: String,
     section: &'a NewSection,
-    rows: Vec<(String, u32)>,
+    rows: Vec<PlannedRow<'a>>,
+}
+
+struct PlannedRow<'a> {
+    label: String,
+    seats: u32,
+    accessible: &'a [u32],
 }
 
 /// One seat to write.
-struct Place<'a> {
-    section: &'a str,
-    row_position: usize,
-    row: &'a str,
-    number: u32,
+pub(super) struct Place<'a> {
+    pub(super) section: &'a str,
+    pub(super) row_position: usize,
+    pub(super) row: &'a str,
+    pub(super) number: u32,
+    pub(super) accessible: bool,
 }
 
 /// The label of the one row that places without rows are put in.
@@ -179,20 +189,33 @@ fn plan(section: &NewSection, at: usize) -> Result<Plan<'_>, Problem> {
     if Money::price(section.price).is_none() {
         return Err(invalid(format!("{key}.price: expected zero or more")));
     }
-    let mut rows: Vec<_> = section.rows.iter().map(|row| (code_of(&row.row.text()), row.seats)).collect();
+    let mut rows: Vec<_> = section
+        .rows
+        .iter()
+        .map(|row| PlannedRow {
+            label: code_of(&row.row.text()),
+            seats: row.seats,
+            accessible: &row.accessible,
+        })
+        .collect();
     match (rows.is_empty(), section.capacity) {
         (false, Some(_)) => return Err(invalid(format!("{key}: expected rows or capacity, not both"))),
-        (true, Some(capacity)) => rows.push((NO_ROW.to_owned(), capacity)),
+        (true, Some(capacity)) => {
+            rows.push(PlannedRow { label: NO_ROW.to_owned(), seats: capacity, accessible: &[] });
+        }
         (true, None) => return Err(invalid(format!("{key}: expected rows or capacity"))),
         (false, None) => {}
     }
     let mut labels = std::collections::HashSet::new();
-    for (label, seats) in &rows {
+    for PlannedRow { label, seats, accessible } in &rows {
         if label.is_empty() || !labels.insert(label.clone()) {
             return Err(invalid(format!("{key}.rows: expected labels that differ")));
         }
         if *seats == 0 || *seats > MAX_SEATS {
             return Err(invalid(format!("{key}: expected 1 to {MAX_SEATS} seats")));
+        }
+        if accessible.iter().any(|number| !(1..=*seats).contains(number)) {
+            return Err(invalid(format!("{key}.rows: accessible: expected numbers of seats in the row")));
         }
     }
     Ok(Plan { code, section, rows })
@@ -221,7 +244,7 @@ fn plans(new: &NewEvent) -> Result<Vec<Plan<'_>>, Problem> {
     if let Some(double) = plans.iter().find(|plan| !codes.insert(&plan.code)) {
         return Err(invalid(format!("sections: two are called {:?}", double.code)));
     }
-    let seats = plans.iter().flat_map(|plan| &plan.rows).map(|(_, seats)| u64::from(*seats)).sum::<u64>();
+    let seats = plans.iter().flat_map(|plan| &plan.rows).map(|row| u64::from(row.seats)).sum::<u64>();
     if seats > u64::from(MAX_SEATS) {
         return Err(invalid(format!("sections: expected {MAX_SEATS} seats at most")));
     }
@@ -315,8 +338,14 @@ impl Booking {
 }
 
 fn places<'a>(plan: &'a Plan<'_>) -> impl Iterator<Item = Place<'a>> {
-    plan.rows.iter().enumerate().flat_map(move |(row_position, (row, seats))| {
-        (1..=*seats).map(move |number| Place { section: &plan.code, row_position, row, number })
+    plan.rows.iter().enumerate().flat_map(move |(row_position, row)| {
+        (1..=row.seats).map(move |number| Place {
+            section: &plan.code,
+            row_position,
+            row: &row.label,
+            number,
+            accessible: row.accessible.contains(&number),
+        })
     })
 }
 
@@ -370,15 +399,17 @@ async fn insert_section(
     Ok(())
 }
 
-async fn insert_seats(
+/// Writes at most [`CHUNK`] seats, the first under the index `first`.
+pub(super) async fn insert_seats(
     tx: &mut Tx,
     event: &EventId,
     first: usize,
     places: &[Place<'_>],
 ) -> Result<(), DbError> {
     let sql = format!(
-        "INSERT INTO seats (event_id, idx, id, section_id, row_position, row_label, number) VALUES {}",
-        tuples(places.len(), 7)
+        "INSERT INTO seats (event_id, idx, id, section_id, row_position, row_label, number, accessible)
+         VALUES {}",
+        tuples(places.len(), 8)
     );
     let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
     for (i, place) in places.iter().enumerate() {
@@ -389,7 +420,8 @@ async fn insert_seats(
             .bind(place.section)
             .bind(i64::try_from(place.row_position).unwrap_or(i64::MAX))
             .bind(place.row)
-            .bind(i64::from(place.number));
+            .bind(i64::from(place.number))
+            .bind(i64::from(place.accessible));
     }
     query.execute(&mut **tx).await?;
     Ok(())

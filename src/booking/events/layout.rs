@@ -42,6 +42,8 @@ pub struct Chair {
     pub row: String,
     /// From 1.
     pub number: u32,
+    /// Kept for those who ask for an accessible place.
+    pub accessible: bool,
 }
 
 /// An event and its shape.
@@ -97,6 +99,18 @@ impl Layout {
     #[must_use]
     pub fn price(&self, seat: SeatIndex) -> Money {
         self.sections[self.chair(seat).section].price
+    }
+
+    /// Whether seats may be added while it is on sale.
+    #[must_use]
+    pub fn may_grow(&self) -> bool {
+        self.expandable(|_| true).is_some()
+    }
+
+    /// The first of the wanted sections that makes new seats when none is free.
+    #[must_use]
+    pub fn expandable(&self, wanted: impl Fn(usize) -> bool) -> Option<usize> {
+        self.sections.iter().enumerate().position(|(at, s)| s.kind == Kind::Expandable && wanted(at))
     }
 
     /// The section that is called so: by id, else by name.
@@ -209,7 +223,7 @@ async fn read_sections(db: &Db, event: &EventId) -> Result<Vec<Section>, DbError
 /// Fills in everything that follows from the list of seats.
 async fn read_chairs(db: &Db, layout: &mut Layout) -> Result<(), DbError> {
     let rows = sqlx::query(
-        "SELECT id, section_id, row_position, row_label, number FROM seats
+        "SELECT id, section_id, row_position, row_label, number, accessible FROM seats
          WHERE event_id = $1 ORDER BY idx",
     )
     .bind(layout.id.as_str())
@@ -225,7 +239,8 @@ async fn read_chairs(db: &Db, layout: &mut Layout) -> Result<(), DbError> {
         layout.sections[section].capacity += 1;
         places.push((section, position, number, SeatIndex(i)));
         layout.by_id.insert(row.text("id")?, SeatIndex(i));
-        let chair = Chair { id: row.text("id")?, section, row: row.text("row_label")?, number };
+        let accessible = row.int("accessible")? != 0;
+        let chair = Chair { id: row.text("id")?, section, row: row.text("row_label")?, number, accessible };
         layout.chairs.push(chair);
         join_row(&mut layout.rows, section, position, i);
     }

@@ -45,7 +45,9 @@ fn section((code, name, price, rows, seats): (&str, &str, i64, u32, u32)) -> New
         name: name.to_owned(),
         kind: Kind::Seated,
         price,
-        rows: (1..=rows).map(|row| NewRow { row: RowLabel::Number(row), seats }).collect(),
+        rows: (1..=rows)
+            .map(|row| NewRow { row: RowLabel::Number(row), seats, accessible: Vec::new() })
+            .collect(),
         capacity: None,
     }
 }

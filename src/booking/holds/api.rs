@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use super::{Hold, HoldId, Kept, SeatIndex, Wanted};
 use crate::booking::accounts::auth::Caller;
 use crate::booking::db::{DbError, RowExt as _, millis};
-use crate::booking::events::Layout;
+use crate::booking::events::{Chair, Layout};
 use crate::booking::pass::ThroughGate;
 use crate::booking::problem::{Body, Code, Path, Problem};
 use crate::booking::{Booking, COMMAND};
@@ -25,6 +25,8 @@ use crate::domain::wallet::Money;
 
 /// Times a choice is made anew after somebody else took part of it.
 const TRIES: usize = 8;
+/// The same where a section can grow: a crowd must not fall over itself there.
+const TRIES_GROWING: usize = 64;
 /// What the gate adds to a hold's time, so that the pass outlives the payment.
 const CHECKOUT_SECONDS: u64 = 60;
 
@@ -38,6 +40,10 @@ pub struct NewHold {
     /// So many, chosen for the caller.
     #[serde(default)]
     best: Option<BestOf>,
+    /// Asks for places made for wheelchairs and those with them; others do not
+    /// get such places, and whoever asks gets no other.
+    #[serde(default)]
+    accessible: bool,
 }
 
 /// What the best seats are chosen from.
@@ -84,7 +90,7 @@ pub struct Extended {
     params(("id" = String, Path)), security(("bearer" = [])),
     responses((status = 201, body = HoldView),
               (status = 403, description = "pass_required"), (status = 404, description = "not_found"),
-              (status = 409, description = "seats_taken, none_left, ticket_limit or sale_not_open"),
+              (status = 409, description = "seats_taken, none_left, ticket_limit, accessible_only or sale_not_open"),
               (status = 422, description = "too_many_seats, unknown_seat or invalid")))]
 pub async fn hold(
     State(booking): State<Arc<Booking>>,
@@ -93,18 +99,22 @@ pub async fn hold(
     Path(event): Path<String>,
     Body(new): Body<NewHold>,
 ) -> Result<impl IntoResponse, Problem> {
-    let layout = booking.layout(&event).await?;
+    let mut layout = booking.layout(&event).await?;
     let now = booking.now();
     if now < layout.sale_opens_at {
         return Err(Problem::new(Code::SaleNotOpen).with("sale_opens_at", layout.sale_opens_at.as_millis()));
     }
-    let buyer = Buyer { account: caller.account, owned: booking.owned(&layout, caller.account).await? };
+    let owned = booking.owned(&layout, caller.account).await?;
+    let buyer = Buyer { account: caller.account, owned, accessible: new.accessible };
     let hold = match new {
-        NewHold { seats: Some(ids), best: None } => {
+        NewHold { seats: Some(ids), best: None, .. } => {
             let seats = booking.named_seats(&layout, &ids)?;
+            check_accessible(&layout, &seats, buyer.accessible)?;
             booking.hold_seats(&layout, &buyer, seats, now).await?
         }
-        NewHold { seats: None, best: Some(best) } => booking.hold_best(&layout, &buyer, &best, now).await?,
+        NewHold { seats: None, best: Some(best), .. } => {
+            booking.hold_best(&mut layout, &buyer, &best, now).await?
+        }
         _ => return Err(Problem::new(Code::Invalid).because("expected either seats or best")),
     };
     let extend = hold.until.since(now).as_secs() + CHECKOUT_SECONDS;
@@ -153,6 +163,14 @@ pub async fn release(
 struct Buyer {
     account: AccountId,
     owned: usize,
+    accessible: bool,
+}
+
+/// Accessible places are kept for those who ask for them.
+fn check_accessible(layout: &Layout, seats: &[SeatIndex], asked: bool) -> Result<(), Problem> {
+    let kept = seats.iter().map(|seat| layout.chair(*seat)).filter(|chair| chair.accessible && !asked);
+    let ids: Vec<_> = kept.map(|chair| chair.id.clone()).collect();
+    if ids.is_empty() { Ok(()) } else { Err(Problem::new(Code::AccessibleOnly).with("seats", ids)) }
 }
 
 fn view(layout: &Layout, hold: &Hold) -> HoldView {
@@ -236,7 +254,7 @@ impl Booking {
 
     async fn hold_best(
         &self,
-        layout: &Layout,
+        layout: &mut Arc<Layout>,
         buyer: &Buyer,
         best: &BestOf,
         now: Timestamp,
@@ -249,17 +267,26 @@ impl Booking {
                     Problem::new(Code::Invalid).because("section: there is none of that name")
                 })?),
             };
-        let wanted = |row: &&best_available::Row| {
-            let of = row.section as usize;
+        let prices: Vec<_> = layout.sections.iter().map(|section| section.price).collect();
+        let wanted = |of: usize| {
             section.is_none_or(|section| section == of)
-                && best.max_price.is_none_or(|max| layout.sections[of].price <= Money::new(max))
+                && best.max_price.is_none_or(|max| prices[of] <= Money::new(max))
         };
-        let rows: Vec<_> = layout.rows.iter().filter(wanted).cloned().collect();
-        for _ in 0..TRIES {
+        let grows = layout.expandable(wanted);
+        for _ in 0..if grows.is_some() { TRIES_GROWING } else { TRIES } {
+            let rows: Vec<_> =
+                layout.rows.iter().filter(|row| wanted(row.section as usize)).cloned().collect();
             let seats = self.holds.seats(layout, now).await?;
-            let free: FreeSeats = seats.statuses.iter().map(|s| *s == SeatStatus::Available).collect();
+            let suits = |(status, chair): (&SeatStatus, &Chair)| {
+                *status == SeatStatus::Available && chair.accessible == buyer.accessible
+            };
+            let free: FreeSeats = seats.statuses.iter().zip(&layout.chairs).map(suits).collect();
             let lot = self.lot.lock().random();
-            let choice = best_available::choose(&rows, &free, best.count, lot).ok_or(Code::NoneLeft)?;
+            let Some(choice) = best_available::choose(&rows, &free, best.count, lot) else {
+                let section = grows.filter(|_| !buyer.accessible).ok_or(Code::NoneLeft)?;
+                *layout = self.grow(layout, section, best.count).await?;
+                continue;
+            };
             match self.hold_seats(layout, buyer, choice.seats, now).await {
                 Err(problem) if problem.code() == Code::SeatsTaken => {}
                 other => return other,

@@ -47,7 +47,8 @@ pub struct Kept {
 #[async_trait]
 pub trait HoldStore: Send + Sync + std::fmt::Debug {
     /// Gives the store an event's seats as the database knows them, in a new
-    /// generation; nothing happens when it knows the event already.
+    /// generation. When it knows the event already, only seats that it lacks are
+    /// added, behind those it has: an event grows and never shrinks.
     async fn load(&self, event: &EventId, generation: u32, seats: Vec<Seat>) -> Result<(), HoldStoreError>;
 
     /// Drops everything about an event.
@@ -131,7 +132,11 @@ impl Inner {
 impl HoldStore for MemoryHolds {
     async fn load(&self, event: &EventId, generation: u32, seats: Vec<Seat>) -> Result<(), HoldStoreError> {
         let mut inner = self.0.lock();
-        inner.floors.entry(event.clone()).or_insert_with(|| Floor::new(generation, seats));
+        let Some(floor) = inner.floors.get_mut(event) else {
+            inner.floors.insert(event.clone(), Floor::new(generation, seats));
+            return Ok(());
+        };
+        floor.grow(seats.get(floor.seats().len()..).unwrap_or_default());
         Ok(())
     }
 

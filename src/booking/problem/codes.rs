@@ -122,6 +122,12 @@ codes! {
         "That is more seats than allowed.", "선택할 수 있는 좌석 수를 넘었습니다.", "選択できる座席数を超えています。",
         "超过可选座位数。", "Son más asientos de los permitidos.",
     ];
+    /// The seats are kept for those who ask for accessible places.
+    AccessibleOnly "accessible_only" CONFLICT [
+        "These places are for wheelchair users and their companions.", "휠체어석과 동반석으로 마련된 자리입니다.",
+        "車いすをご利用の方と付き添いの方のための席です。", "这些是轮椅使用者及其陪同者的席位。",
+        "Estos lugares son para personas en silla de ruedas y sus acompañantes.",
+    ];
     /// No such seat.
     UnknownSeat "unknown_seat" UNPROCESSABLE_ENTITY [
         "There is no such seat.", "없는 좌석입니다.", "その座席はありません。", "没有该座位。", "Ese asiento no existe.",

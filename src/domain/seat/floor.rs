@@ -258,10 +258,11 @@ impl Floor {
         over
     }
 
-    /// Adds free seats at the end.
-    pub fn grow(&mut self, by: usize) {
-        self.seats.resize(self.seats.len() + by, Seat::Free);
-        self.version += 1;
+    /// Adds seats at the end, as the database knows them.
+    pub fn grow(&mut self, more: &[Seat]) {
+        self.seats.extend_from_slice(more);
+        self.version += u64::from(!more.is_empty());
+        self.check();
     }
 
     fn is_free(&self, seat: SeatIndex) -> bool {

@@ -28,6 +28,8 @@ pub(super) enum Hole {
     Wait,
     /// People in the line.
     Waiting,
+    /// What is left, as people read it.
+    Stock,
     /// The operator's message.
     Message,
     /// ` hidden` unless the room is paused.
@@ -57,6 +59,7 @@ impl Hole {
             "progress" => Self::Progress,
             "wait" => Self::Wait,
             "waiting" => Self::Waiting,
+            "stock" => Self::Stock,
             "message" => Self::Message,
             "not_paused" => Self::NotPaused,
             "not_degraded" => Self::NotDegraded,

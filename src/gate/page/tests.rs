@@ -19,6 +19,7 @@ fn shown(state: State) -> Shown<'static> {
         paused: false,
         degraded: false,
         message: None,
+        stock: None,
         return_to: "/events/1?seats=2",
         status_url: "/queue/status?room=main",
     }
@@ -55,6 +56,7 @@ fn the_largest_page_is_under_15_kb() {
         paused: true,
         degraded: true,
         message: Some(&"<한>".repeat(1_000)),
+        stock: Some(999_999_999),
         return_to: &format!("/{}", "&".repeat(59)),
         status_url: &format!("/queue/status?room={}", "r".repeat(32)),
         ..shown(State::Waiting)
@@ -106,6 +108,7 @@ fn words_of_operators_and_visitors_are_only_text() {
     let facts = Shown {
         room: "\"><script>alert(0)</script>",
         message: Some("<script>alert(1)</script> \"it's\" & <b>"),
+        stock: None,
         return_to: "/x\"onload='alert(2)'><script>",
         status_url: "/queue/status?room=\"><b>",
         ..shown(State::Waiting)

@@ -116,6 +116,7 @@ struct Label {
     progress: String,
     wait: String,
     people: String,
+    stock: String,
     next: String,
     reload: String,
     leave: String,

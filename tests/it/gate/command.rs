@@ -79,3 +79,27 @@ async fn sold_out_closes_the_line_and_open_opens_it() {
     state("open").await;
     gate.client().admit().await;
 }
+
+#[tokio::test]
+async fn the_line_is_told_what_is_left_and_only_the_app_can_say_it() {
+    let app = FakeApp::start().await;
+    let gate = TestGate::before(&app, "capacity = 1").await;
+    let mut client = gate.admitted().await;
+    let mut next = gate.client();
+    assert!(next.stand().await["stock"].is_null(), "nothing was said");
+    let answer = client.get("/stock/128").await;
+    assert_eq!((answer.status, answer.field("usher-stock")), (200, None));
+    assert_eq!(gate.client().stand().await["stock"], 128);
+    assert_eq!(gate.room("main").await["stock"], 128);
+    assert_eq!(client.status().await["stock"], 128);
+    for nonsense in ["-1", "many", "1.5"] {
+        client.get(&format!("/stock/{nonsense}")).await;
+        assert_eq!(gate.room("main").await["stock"], 128);
+    }
+    client.get("/stock/0").await;
+    assert_eq!(gate.room("main").await["stock"], 0);
+    // Who waits cannot say it: the app is not asked for them.
+    next.get("/stock/7").await;
+    assert_eq!(gate.room("main").await["stock"], 0);
+    assert_eq!(gate.room("main").await["state"], "open", "telling closes nothing; sold-out does");
+}

@@ -14,7 +14,7 @@ use crate::support::wait::until;
 /// Two clocks in whole milliseconds may differ by this.
 const MOMENT: Duration = Duration::from_millis(5);
 
-const FIELDS: [&str; 12] = [
+const FIELDS: [&str; 13] = [
     "degraded",
     "eta_seconds",
     "go",
@@ -26,6 +26,7 @@ const FIELDS: [&str; 12] = [
     "position",
     "room",
     "state",
+    "stock",
     "waiting",
 ];
 

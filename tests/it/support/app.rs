@@ -6,6 +6,7 @@
 //! | any other | 200, the request's head as it came |
 //! | `/answer/STATUS` | that status |
 //! | `/command/TEXT` | 200 with `Usher-Command: TEXT` |
+//! | `/stock/TEXT` | 200 with `Usher-Stock: TEXT` |
 //! | `/set-cookies` | the gate's cookies, and one of its own |
 //! | `/early` | 413 before the body is read, connection kept |
 //! | `/switch` | 101 that nobody asked for |
@@ -237,6 +238,9 @@ impl Connection {
             ["command", command] => {
                 let command = command.replace("%20", " ");
                 self.reply("200 OK", &format!("Usher-Command: {command}\r\n"), b"done").await;
+            }
+            ["stock", left] => {
+                self.reply("200 OK", &format!("Usher-Stock: {left}\r\n"), b"left").await;
             }
             ["set-cookies"] => {
                 let cookies = "Set-Cookie: usher_pass=minted; Path=/\r\n\

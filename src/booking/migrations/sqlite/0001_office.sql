@@ -59,6 +59,7 @@ CREATE TABLE seats (
     row_position BIGINT NOT NULL,            -- rows between it and the stage, in its section
     row_label    TEXT NOT NULL,
     number       BIGINT NOT NULL,
+    accessible   BIGINT NOT NULL DEFAULT 0,  -- 1: only for those who ask for it
     status       TEXT NOT NULL DEFAULT 'FREE' CHECK (status IN ('FREE', 'PAYING', 'SOLD')),
     order_id     TEXT,                       -- who pays or paid for it
     epoch        BIGINT NOT NULL DEFAULT 0,  -- of the hold that last took it
