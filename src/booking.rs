@@ -20,6 +20,7 @@ pub mod paging;
 pub mod pass;
 pub mod payments;
 pub mod problem;
+mod providers;
 pub mod reaper;
 pub mod seats;
 pub mod tickets;
@@ -43,6 +44,7 @@ use db::{Db, DbError, RowExt as _};
 use events::{Layouts, SoldAs};
 use holds::{Holds, MemoryHolds};
 use pass::Passes;
+use providers::{Method, Toss};
 use tickets::Codes;
 
 pub use audit::Finding;
@@ -52,6 +54,9 @@ pub use events::sample::ID as SAMPLE_EVENT;
 const COMMAND: &str = "usher-command";
 /// What the gate is told of the seats left.
 const STOCK: &str = "usher-stock";
+
+/// Card payments asked about at once.
+const CARD_WORKERS: usize = 16;
 
 /// Why the office does not open.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +70,9 @@ pub enum OpenError {
     /// The first administrator cannot be made.
     #[error("the administrator of the settings cannot be made: {0}")]
     Admin(&'static str),
+    /// The card payment provider's client cannot be made.
+    #[error("booking.toss: {0}")]
+    Toss(String),
     /// Something is asked for that this build does not do.
     #[error("{0}")]
     Unsupported(&'static str),
@@ -83,8 +91,15 @@ pub struct Booking {
     tokens: Tokens,
     passes: Passes,
     codes: Codes,
-    /// Rung when a payment was asked for.
+    /// The card payment provider.
+    toss: Option<Toss>,
+    /// Rung when a payment was asked for; for cards another bell.
     payment_work: Notify,
+    card_work: Notify,
+    /// Rung when money is owed back through the provider.
+    refund_work: Notify,
+    /// Rung when the provider told something.
+    hook_work: Notify,
     /// Draws among near-equal seats.
     lot: Mutex<StdRng>,
 }
@@ -125,7 +140,11 @@ impl Booking {
             tokens: Tokens::new(jwt_secret.as_bytes()),
             passes: Passes::new(&settings.assertion_keys),
             codes: Codes::new(code_key.as_bytes()).map_err(|why| keys(&why))?,
+            toss: settings.toss.as_ref().map(Toss::new).transpose().map_err(OpenError::Toss)?,
             payment_work: Notify::new(),
+            card_work: Notify::new(),
+            refund_work: Notify::new(),
+            hook_work: Notify::new(),
             lot: Mutex::new(StdRng::from_seed(seed)),
             db,
         });
@@ -145,7 +164,17 @@ impl Booking {
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let jobs = TaskTracker::new();
         for _ in 0..self.db.writers() {
-            jobs.spawn(Arc::clone(&self).run_payments(shutdown.clone()));
+            jobs.spawn(Arc::clone(&self).run_payments(Method::Points, shutdown.clone()));
+        }
+        // They wait for the provider, not for the database; without one, what
+        // was begun before is still put before people.
+        for _ in 0..if self.toss.is_some() { CARD_WORKERS } else { 1 } {
+            jobs.spawn(Arc::clone(&self).run_payments(Method::Toss, shutdown.clone()));
+        }
+        if self.toss.is_some() {
+            jobs.spawn(Arc::clone(&self).run_refunds(shutdown.clone()));
+            jobs.spawn(Arc::clone(&self).run_webhooks(shutdown.clone()));
+            jobs.spawn(Arc::clone(&self).run_reconciler(shutdown.clone()));
         }
         jobs.spawn(Arc::clone(&self).run_reaper(shutdown.clone()));
         jobs.spawn(Arc::clone(&self).run_relay(shutdown));

@@ -4,6 +4,9 @@ mod accounts;
 mod admission;
 mod audit;
 mod cancel;
+mod cards;
+mod doubt;
+mod provider_books;
 mod purchase;
 mod races;
 

@@ -9,4 +9,5 @@ pub(crate) mod http1;
 pub(crate) mod postgres;
 pub(crate) mod raw;
 pub(crate) mod redis_server;
+pub mod toss;
 pub(crate) mod wait;

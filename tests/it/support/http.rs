@@ -67,6 +67,11 @@ impl Client {
         Self { pool, server, headers: Vec::new() }
     }
 
+    /// Where the server listens.
+    pub fn server(&self) -> SocketAddr {
+        self.server
+    }
+
     /// This client, with one more header in each request.
     pub fn with(&self, name: &str, value: &str) -> Self {
         let mut client = self.clone();
