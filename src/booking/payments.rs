@@ -38,8 +38,8 @@ use crate::domain::time::Timestamp;
 use crate::domain::wallet::Money;
 use settle::Taken;
 
-pub(super) use refund::{Owed, owe};
 pub use confirm::{__path_confirm, Confirm, confirm};
+pub(super) use refund::{Owed, owe};
 pub use stuck::{__path_close, __path_stuck, Closing, StuckList, StuckView, close, stuck};
 pub use webhook::{__path_hear, hear};
 

@@ -10,9 +10,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ipnet::IpNet;
 
 use super::file::{self, File, HoldsKind, PassBinding, StoreKind};
-use super::{
-    Admin, Booking, Bypass, Config, Gate, Keys, Limits, Log, Mode, Order, Room, Store, Tls, Toss,
-};
+use super::{Admin, Booking, Bypass, Config, Gate, Keys, Limits, Log, Mode, Order, Room, Store, Tls, Toss};
 use crate::domain::line::Settings;
 
 /// A key such as `room[0].batch`, and what was expected of it.
@@ -600,6 +598,26 @@ fn toss(file: &file::TossFile, problems: &mut Problems) -> Toss {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_key_goes_out_over_tls_or_stays_on_this_machine() {
+        let problems = |base_url: &str| {
+            let mut problems = Problems::default();
+            let file = format!("base_url = {base_url:?}\nsecret_key = \"k\"");
+            toss(&toml::from_str(&file).expect("valid"), &mut problems);
+            problems.0.len()
+        };
+        for good in
+            ["https://api.tosspayments.com", "https://a.test/", "http://127.0.0.1:9001", "http://[::1]:1"]
+        {
+            assert_eq!(problems(good), 0, "{good}");
+        }
+        for bad in
+            ["http://api.tosspayments.com", "ftp://127.0.0.1", "https://k@a.test", "https://a.test/v1", "x"]
+        {
+            assert_eq!(problems(bad), 1, "{bad}");
+        }
+    }
 
     #[test]
     fn a_host_is_kept_as_the_gate_compares_it_and_has_no_port() {

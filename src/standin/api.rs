@@ -148,7 +148,8 @@ impl Drop for Running {
 impl StandIn {
     /// A wrong key, or a refusal asked for.
     fn refuse_at_once(&self, headers: &HeaderMap) -> Option<Answer> {
-        let expected = base64::engine::general_purpose::STANDARD.encode(format!("{}:", self.options.secret_key));
+        let expected =
+            base64::engine::general_purpose::STANDARD.encode(format!("{}:", self.options.secret_key));
         let sent = headers.get("authorization").and_then(|value| value.to_str().ok());
         if sent.and_then(|value| value.strip_prefix("Basic ")) != Some(expected.as_str()) {
             return Some(refused("UNAUTHORIZED_KEY"));

@@ -83,7 +83,8 @@ impl Book {
     /// A buyer agreed to pay.
     pub(super) fn open(&mut self, mut payment: Payment) -> Payment {
         self.serial += 1;
-        payment.key = format!("standin{:08}{}", self.serial, &uuid::Uuid::new_v4().simple().to_string()[..16]);
+        payment.key =
+            format!("standin{:08}{}", self.serial, &uuid::Uuid::new_v4().simple().to_string()[..16]);
         self.payments.insert(payment.key.clone(), payment.clone());
         payment
     }
@@ -94,7 +95,10 @@ impl Book {
             name.to_owned()
         } else {
             let of_order = self.payments.values().filter(|payment| payment.order_id == name);
-            of_order.max_by_key(|payment| (payment.captures, payment.requested_at, payment.key.clone()))?.key.clone()
+            of_order
+                .max_by_key(|payment| (payment.captures, payment.requested_at, payment.key.clone()))?
+                .key
+                .clone()
         };
         let payment = self.payments.get_mut(&key)?;
         if payment.status == "IN_PROGRESS" && payment.requested_at + SESSION <= now {
@@ -104,7 +108,13 @@ impl Book {
     }
 
     /// Takes the money.
-    pub(super) fn confirm(&mut self, key: &str, order: &str, amount: i64, now: Timestamp) -> Result<Payment, Refused> {
+    pub(super) fn confirm(
+        &mut self,
+        key: &str,
+        order: &str,
+        amount: i64,
+        now: Timestamp,
+    ) -> Result<Payment, Refused> {
         let transaction = self.transaction();
         let payment = self.find(key, now).filter(|payment| payment.key == key).ok_or("NOT_FOUND_PAYMENT")?;
         match payment.status {
@@ -172,7 +182,13 @@ impl Book {
     }
 
     /// Transactions from `from` up to and including `to`, after the named one.
-    pub(super) fn list(&self, from: Timestamp, to: Timestamp, after: Option<&str>, limit: usize) -> Vec<Value> {
+    pub(super) fn list(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        after: Option<&str>,
+        limit: usize,
+    ) -> Vec<Value> {
         let mut seen = HashSet::new();
         let start = after
             .and_then(|after| self.transactions.iter().position(|line| line.key == after))

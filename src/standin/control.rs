@@ -132,9 +132,8 @@ struct Checkout {
 
 /// The page on which a buyer agrees or not.
 async fn checkout(Query(wish): Query<Checkout>) -> Html<String> {
-    let field = |name: &str, value: &str| {
-        format!("<input type=hidden name={name} value=\"{}\">", escape(value))
-    };
+    let field =
+        |name: &str, value: &str| format!("<input type=hidden name={name} value=\"{}\">", escape(value));
     let fields = [
         field("orderId", &wish.order_id),
         field("amount", &wish.amount.to_string()),
@@ -179,7 +178,8 @@ async fn approve(State(bank): State<Arc<StandIn>>, Form(wish): Form<Checkout>) -
         approve_as: None,
         test_code,
     });
-    let query = format!("paymentType=NORMAL&paymentKey={}&orderId={}&amount={amount}", payment.key, wish.order_id);
+    let query =
+        format!("paymentType=NORMAL&paymentKey={}&orderId={}&amount={amount}", payment.key, wish.order_id);
     back(&wish.success_url, &query)
 }
 

@@ -177,7 +177,8 @@ impl Booking {
             if self.settings.toss.as_ref().is_some_and(|toss| toss.refund_unknown) {
                 self.refund_unwanted(key, &there.order_id).await?;
             } else if self.owes(key).await? == 0 {
-                let detail = format!("the provider took {} for an order that is not known here", there.left());
+                let detail =
+                    format!("the provider took {} for an order that is not known here", there.left());
                 self.stick(key, &there.order_id, Reason::UnknownOrder, &detail).await?;
             }
             return Ok(true);
@@ -286,9 +287,8 @@ impl Booking {
     /// Compares until told to stop, in one process at a time.
     pub(in crate::booking) async fn run_reconciler(self: Arc<Self>, shutdown: CancellationToken) {
         while shutdown.run_until_cancelled(tokio::time::sleep(EVERY / 6)).await.is_some() {
-            let compared = async {
-                if self.may_compare().await? { self.reconcile_once().await } else { Ok(true) }
-            };
+            let compared =
+                async { if self.may_compare().await? { self.reconcile_once().await } else { Ok(true) } };
             if let Err(error) = compared.await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "reconciler");
             }
@@ -300,11 +300,7 @@ fn has_money(payment: &Payment) -> bool {
     matches!(payment.seen().standing, Standing::Captured { left, .. } if left > Money::ZERO)
 }
 
-async fn all_transactions(
-    toss: &Toss,
-    from: Timestamp,
-    to: Timestamp,
-) -> Result<Vec<Transaction>, Fault> {
+async fn all_transactions(toss: &Toss, from: Timestamp, to: Timestamp) -> Result<Vec<Transaction>, Fault> {
     let mut all = Vec::new();
     let mut after: Option<String> = None;
     loop {

@@ -175,11 +175,13 @@ impl Booking {
             return Ok(());
         }
         let mut tx = self.db.begin().await?;
-        sqlx::query("UPDATE stuck SET ended_at = $1, note = 'settled' WHERE provider_key = $2 AND ended_at IS NULL")
-            .bind(millis(self.now()))
-            .bind(key)
-            .execute(&mut *tx)
-            .await?;
+        sqlx::query(
+            "UPDATE stuck SET ended_at = $1, note = 'settled' WHERE provider_key = $2 AND ended_at IS NULL",
+        )
+        .bind(millis(self.now()))
+        .bind(key)
+        .execute(&mut *tx)
+        .await?;
         Ok(tx.commit().await?)
     }
 }

@@ -125,3 +125,6 @@ impl Write for Link {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

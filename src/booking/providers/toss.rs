@@ -54,7 +54,7 @@ impl Toss {
         Self::over(settings, connector)
     }
 
-    fn over(settings: &config::Toss, connector: Connector) -> Result<Self, String> {
+    pub(super) fn over(settings: &config::Toss, connector: Connector) -> Result<Self, String> {
         let basic = base64::engine::general_purpose::STANDARD.encode(format!("{}:", settings.secret_key));
         let mut authorization =
             HeaderValue::from_str(&format!("Basic {basic}")).map_err(|why| why.to_string())?;

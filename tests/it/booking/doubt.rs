@@ -65,6 +65,7 @@ with_bank! {
         bank.close().await;
         let payment = fan.confirm(&order, &key).await.expect(202);
         let path = format!("/api/payments/{}/status", payment.text("request_id"));
+        office.advance(11 * 60);
         office.in_time(async || (office.stuck().await == ["in_doubt"]).then_some(())).await;
         // Far beyond the hold's own end.
         office.booking.reap_once().await.expect("reaps");
@@ -182,16 +183,19 @@ async fn connections_cut_in_mid_transaction_lose_and_double_nothing() {
             office_ref.advance(1);
             let answer = keyed.confirm(order, key).await;
             assert!(answer.status == 202 || answer.status == 503 || answer.status == 409, "{}", answer.json);
-            if answer.status == 409 { assert!(["still_running", "already_paid"].contains(&answer.code()), "{}", answer.json) }
+            if answer.status == 409 {
+                assert!(["still_running", "already_paid"].contains(&answer.code()), "{}", answer.json)
+            }
             (answer.status == 202).then_some(answer)
         });
         let payment = payment.await;
         let path = format!("/api/payments/{}/status", payment.text("request_id"));
-        office_ref.in_time(async || {
-            let answer = fan.get(&path).await;
-            (answer.status == 200 && answer.json["status"] == "COMPLETED").then_some(())
-        })
-        .await;
+        office_ref
+            .in_time(async || {
+                let answer = fan.get(&path).await;
+                (answer.status == 200 && answer.json["status"] == "COMPLETED").then_some(())
+            })
+            .await;
     });
     let cut = async {
         for _ in 0..15 {

@@ -38,7 +38,7 @@ with_bank! {
         let (order, key) = bought(&office, &bank, &fan, &["D-1-1", "D-1-2"]).await;
         let cancel = format!("/api/orders/{}/cancel", order.text("order_id"));
         fan.post(&cancel, json!({"items": ["D-1-1"]})).await.expect(200);
-        until(async || (bank.payment(&key).await["balanceAmount"] == 176_000).then_some(())).await;
+        until(async || (bank.payment(&key).await["status"] == "PARTIAL_CANCELED").then_some(())).await;
         for reversed in [true, false] {
             let statuses = bank.tell(&office, 5, reversed).await;
             assert_eq!(statuses, vec![json!(200); 10]);
@@ -93,7 +93,7 @@ with_bank! {
         assert_eq!(bank.payment(&key).await["captures"], 1);
         assert_eq!(office.status("D-3-1").await, "SOLD");
         compare(&office).await;
-        assert_eq!(bank.payment(&key).await["balanceAmount"], 176_000);
+        assert_eq!(bank.payment(&key).await["balanceAmount"], order.json["amount"]);
     }
 
     async fn money_for_an_order_that_is_over_goes_back(office, bank) {
@@ -105,7 +105,7 @@ with_bank! {
         // A webhook is as good as the comparison.
         bank.tell(&office, 2, false).await;
         office.in_time(async || (bank.payment(&key).await["balanceAmount"] == 0).then_some(())).await;
-        assert_eq!(fan.order_status(&order).await, "EXPIRED");
+        until(async || (fan.order_status(&order).await == "EXPIRED").then_some(())).await;
         compare(&office).await;
         assert_eq!(bank.payment(&key).await["cancels"].as_array().map(Vec::len), Some(1));
         assert_eq!(office.stuck().await, Vec::<String>::new());
@@ -143,7 +143,7 @@ with_bank! {
         compare(&office).await;
         assert_eq!(office.stuck().await, ["missing_at_provider"]);
         compare(&office).await;
-        assert_eq!(bank.payment(&good).await["balanceAmount"], 176_000);
+        assert_eq!(bank.payment(&good).await["status"], "DONE");
 
         let admin = office.admin().await;
         let list = admin.get("/api/payments/stuck").await.expect(200);

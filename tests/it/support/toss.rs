@@ -26,7 +26,10 @@ impl Drop for Bank {
 }
 
 /// An office that takes cards, and the bank behind it.
-pub async fn office(database: Database, change: impl FnOnce(&mut config::Toss)) -> Option<(TestBooking, Bank)> {
+pub async fn office(
+    database: Database,
+    change: impl FnOnce(&mut config::Toss),
+) -> Option<(TestBooking, Bank)> {
     let (office, bank) = idle_office(database, change).await?;
     tokio::spawn(Arc::clone(&office.booking).run(office.stop.clone()));
     Some((office, bank))

@@ -69,7 +69,6 @@ pub(super) fn declines(code: &str) -> bool {
 
 /// Whether a cancel was refused for good.
 pub(super) fn refuses_to_cancel(code: &str) -> bool {
-
     REFUSES_TO_CANCEL.contains(&code)
 }
 
