@@ -22,6 +22,7 @@ pub mod paging;
 pub mod pass;
 pub mod payments;
 pub mod problem;
+mod providers;
 pub mod reaper;
 pub mod seats;
 pub mod tickets;
@@ -49,6 +50,7 @@ use live::Live;
 use mail::Mailer;
 use outbox::{Relay, Targets};
 use pass::Passes;
+use providers::{Method, Toss};
 use tickets::Codes;
 
 pub use audit::Finding;
@@ -58,6 +60,9 @@ pub use events::sample::ID as SAMPLE_EVENT;
 const COMMAND: &str = "usher-command";
 /// What the gate is told of the seats left.
 const STOCK: &str = "usher-stock";
+
+/// Card payments asked about at once.
+const CARD_WORKERS: usize = 16;
 
 /// Why the office does not open.
 #[derive(Debug, thiserror::Error)]
@@ -77,6 +82,9 @@ pub enum OpenError {
     /// The mail server of the settings cannot be set up.
     #[error(transparent)]
     Mail(#[from] mail::BadServer),
+    /// The card payment provider's client cannot be made.
+    #[error("booking.toss: {0}")]
+    Toss(String),
     /// Something is asked for that this build does not do.
     #[error("{0}")]
     Unsupported(&'static str),
@@ -101,8 +109,15 @@ pub struct Booking {
     relay: Relay,
     live: Live,
     mailer: Option<Mailer>,
-    /// Rung when a payment was asked for.
+    /// The card payment provider.
+    toss: Option<Toss>,
+    /// Rung when a payment was asked for; for cards another bell.
     payment_work: Notify,
+    card_work: Notify,
+    /// Rung when money is owed back through the provider.
+    refund_work: Notify,
+    /// Rung when the provider told something.
+    hook_work: Notify,
     /// Draws among near-equal seats.
     lot: Mutex<StdRng>,
 }
@@ -152,7 +167,11 @@ impl Booking {
             tokens: Tokens::new(jwt_secret.as_bytes()),
             passes: Passes::new(&settings.assertion_keys),
             codes: Codes::new(code_key.as_bytes()).map_err(|why| keys(&why))?,
+            toss: settings.toss.as_ref().map(Toss::new).transpose().map_err(OpenError::Toss)?,
             payment_work: Notify::new(),
+            card_work: Notify::new(),
+            refund_work: Notify::new(),
+            hook_work: Notify::new(),
             lot: Mutex::new(StdRng::from_seed(seed)),
             db,
         });
@@ -172,7 +191,17 @@ impl Booking {
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let jobs = TaskTracker::new();
         for _ in 0..self.db.writers() {
-            jobs.spawn(Arc::clone(&self).run_payments(shutdown.clone()));
+            jobs.spawn(Arc::clone(&self).run_payments(Method::Points, shutdown.clone()));
+        }
+        // They wait for the provider, not for the database; without one, what
+        // was begun before is still put before people.
+        for _ in 0..if self.toss.is_some() { CARD_WORKERS } else { 1 } {
+            jobs.spawn(Arc::clone(&self).run_payments(Method::Toss, shutdown.clone()));
+        }
+        if self.toss.is_some() {
+            jobs.spawn(Arc::clone(&self).run_refunds(shutdown.clone()));
+            jobs.spawn(Arc::clone(&self).run_webhooks(shutdown.clone()));
+            jobs.spawn(Arc::clone(&self).run_reconciler(shutdown.clone()));
         }
         jobs.spawn(Arc::clone(&self).run_reaper(shutdown.clone()));
         for _ in 0..self.mailers() {

@@ -22,6 +22,7 @@ use crate::demo;
 use crate::keys;
 use crate::lifecycle::raise_descriptor_limit;
 use crate::run::{Process, gate_keys};
+use crate::standin;
 use crate::swarm;
 
 /// A waiting room for on-sales that far more people want than a site can serve.
@@ -51,6 +52,8 @@ enum Command {
     /// Make signing keys.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Run a local server that speaks the payment provider's wire format; no money moves.
+    TossStandIn(Box<standin::Options>),
 }
 
 #[derive(Debug, Args)]
@@ -192,6 +195,7 @@ fn run(command: Command) -> Result<(), Failure> {
             say(&keys::to_text(&keys::generate()));
             Ok(())
         }
+        Command::TossStandIn(options) => toss_stand_in(*options),
     }
 }
 
@@ -265,6 +269,14 @@ fn swarm(options: swarm::Options) -> Result<(), Failure> {
     })?;
     say(&report.to_string());
     if report.ok { Ok(()) } else { Err(Failure::Work(anyhow!("a promise was broken; see the report"))) }
+}
+
+fn toss_stand_in(options: standin::Options) -> Result<(), Failure> {
+    let listen = options.listen;
+    let ready = |address| say(&format!("the payment stand-in listens on http://{address}"));
+    let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
+    let served = runtime.block_on(standin::run(options, Arc::new(SystemClock::new()), ready));
+    Ok(served.with_context(|| format!("toss-stand-in: cannot listen on {listen}"))?)
 }
 
 fn load(path: &Path) -> Result<Config, LoadError> {

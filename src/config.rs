@@ -226,8 +226,8 @@ pub struct Booking {
     pub jwt_secret: Option<String>,
     /// The first administrator: email and password.
     pub admin: Option<(String, String)>,
-    /// Base address and secret key of the card payment provider.
-    pub toss: Option<(String, String)>,
+    /// The card payment provider.
+    pub toss: Option<Toss>,
     /// Mail server and sender; `None` = no mail.
     pub mail: Option<Mail>,
 }
@@ -244,6 +244,25 @@ pub struct Mail {
 impl std::fmt::Debug for Mail {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Mail").field("from", &self.from).finish_non_exhaustive()
+    }
+}
+
+/// The card payment provider.
+#[derive(Clone)]
+pub struct Toss {
+    /// `https://host`, or `http://` on this machine.
+    pub base_url: String,
+    /// The merchant's secret key.
+    pub secret_key: String,
+    /// How long one call may take before it is in doubt.
+    pub timeout: Duration,
+    /// Whether captured payments of unknown orders are given back.
+    pub refund_unknown: bool,
+}
+
+impl std::fmt::Debug for Toss {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Toss").field("base_url", &self.base_url).finish_non_exhaustive()
     }
 }
 

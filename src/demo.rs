@@ -2,9 +2,14 @@
 //! event on sale.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use crate::config::{Booking as BookingConfig, Config, Keys, LoadError, load_text};
+use crate::config::{Booking as BookingConfig, Config, Keys, LoadError, Toss, load_text};
 use crate::run::Process;
+use crate::standin;
+
+/// Where the payment stand-in listens, if nobody else does.
+const BANK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9_001);
 
 const SETTINGS: &str = include_str!("../config/demo.toml");
 
@@ -24,10 +29,34 @@ pub(crate) fn prepare(config: &Config, keys: &Keys) -> anyhow::Result<(Process, 
     let mut process = Process::new(config, false)?;
     // The office believes this gate and no other.
     let assertion_keys = [Some(keys.current), keys.previous].into_iter().flatten().collect();
-    let office = BookingConfig { require_pass: true, assertion_keys, ..config.booking.clone() };
+    let mut office = BookingConfig { require_pass: true, assertion_keys, ..config.booking.clone() };
+    let mut words = welcome(config);
+    // Settings that name a provider are taken at their word.
+    if office.toss.is_none() {
+        let bank = bank(config)?;
+        words.push_str(&format!(
+            "\n\x20 cards         http://{}/stand-in/payments   no money moves\n",
+            bank.listen
+        ));
+        office.toss = Some(Toss {
+            base_url: format!("http://{}", bank.listen),
+            secret_key: bank.secret_key.clone(),
+            timeout: Duration::from_secs(15),
+            refund_unknown: true,
+        });
+        process.add_stand_in(bank)?;
+    }
     process.add_booking(&office, true)?;
     process.add_gate(config, keys, None)?;
-    Ok((process, welcome(config)))
+    Ok((process, words))
+}
+
+/// The stand-in on its port, or on a free one, telling the office what changes.
+fn bank(config: &Config) -> anyhow::Result<standin::Options> {
+    let here = |address: SocketAddr| std::net::TcpListener::bind(address).and_then(|l| l.local_addr());
+    let listen = here(BANK).or_else(|_| here(SocketAddr::new(BANK.ip(), 0)))?;
+    let webhook = format!("http://{}/api/payments/webhooks/toss", reachable(config.booking.listen));
+    Ok(standin::Options { listen, webhook: webhook.parse().ok(), ..standin::Options::default() })
 }
 
 fn welcome(config: &Config) -> String {

@@ -28,6 +28,7 @@ use crate::lifecycle::{Lifecycle, Signals, raise_descriptor_limit};
 use crate::queue::Room;
 use crate::redis::Redis;
 use crate::server::{Bounds, Connections, Handler, HttpApp};
+use crate::standin::{self, StandIn};
 use crate::store::{MemoryStore, RedisStore, Store};
 use crate::telemetry::{Metrics, start_logging};
 
@@ -176,6 +177,15 @@ impl Process {
         })?;
         self.runtime.spawn(Arc::clone(&office).run(self.lifecycle.draining.clone()));
         self.add_web("booking", settings.listen, office.router())
+    }
+
+    /// Adds the payment stand-in.
+    ///
+    /// # Errors
+    /// When the address is taken.
+    pub(crate) fn add_stand_in(&mut self, options: standin::Options) -> anyhow::Result<()> {
+        let listen = options.listen;
+        self.add_web("toss-stand-in", listen, StandIn::new(options, Arc::clone(&self.clock)).router())
     }
 
     /// Adds an axum service with a listener of its own, in Pingora's descriptor table.

@@ -18,7 +18,7 @@ pub struct Finding {
 }
 
 /// Rules, each with a query whose rows are findings; the column `subject` says where.
-const RULES: [(&str, &str); 13] = [
+const RULES: [(&str, &str); 17] = [
     (
         "a seat has one live ticket at most",
         "SELECT event_id || ' ' || seat_id AS subject FROM tickets WHERE status <> 'VOID'
@@ -87,6 +87,30 @@ const RULES: [(&str, &str); 13] = [
         "SELECT o.id AS subject FROM orders o
          LEFT JOIN order_items i ON i.order_id = o.id AND (i.refunded = 1 OR i.fee <> 0)
          GROUP BY o.id, o.refunded HAVING o.refunded <> COALESCE(SUM(i.price - i.fee), 0)",
+    ),
+    (
+        "a card payment that was taken was approved with its amount",
+        "SELECT p.order_id AS subject FROM payments p
+         WHERE p.method = 'toss' AND p.status = 'COMPLETED'
+           AND (p.provider_key IS NULL OR p.approved IS NULL OR p.approved <> p.amount)",
+    ),
+    (
+        "what came back of a card payment is in its refunds",
+        "SELECT o.id AS subject FROM orders o
+         JOIN payments p ON p.order_id = o.id AND p.status = 'COMPLETED' AND p.method = 'toss'
+         LEFT JOIN refunds r ON r.provider_key = p.provider_key AND r.kind = 'ORDER'
+         GROUP BY o.id, o.refunded HAVING COALESCE(SUM(r.amount), 0) <> o.refunded",
+    ),
+    (
+        "nothing goes back as unwanted that paid for an order",
+        "SELECT r.order_id AS subject FROM refunds r
+         JOIN payments p ON p.provider_key = r.provider_key AND p.status <> 'FAILED'
+         WHERE r.kind = 'UNWANTED'",
+    ),
+    (
+        "a refund that is done has the provider's word",
+        "SELECT id AS subject FROM refunds
+         WHERE status = 'DONE' AND (transaction_key IS NULL OR finished_at IS NULL)",
     ),
     (
         "an order's amount is that of its seats",

@@ -4,7 +4,13 @@
 //! stops the hold's clock, turns the hold into rows that no deadline frees, and
 //! is answered at once; a worker does the rest under a lease.
 
+mod card;
+mod confirm;
+mod reconcile;
+mod refund;
 mod settle;
+mod stuck;
+mod webhook;
 mod worker;
 
 use std::sync::Arc;
@@ -23,37 +29,46 @@ use super::holds::HoldStoreError;
 use super::orders::{Order, epoch, items_in};
 use super::pass::ThroughGate;
 use super::problem::{Body, Code, Path, Problem};
+use super::providers::Method;
 use super::tickets::TicketView;
 use super::{Booking, COMMAND, outbox};
 use crate::domain::order::{AccountId, OrderId, OrderStatus};
 use crate::domain::payment::{self, Facts, PaymentId, PaymentStatus, Refusal, Verdict};
 use crate::domain::time::Timestamp;
+use crate::domain::wallet::Money;
+use settle::Taken;
+
+pub use confirm::{__path_confirm, Confirm, confirm};
+pub(super) use refund::{Owed, owe};
+pub use stuck::{__path_close, __path_stuck, Closing, StuckList, StuckView, close, stuck};
+pub use webhook::{__path_hear, hear};
 
 /// What a worker has of a payment without money is looked for this often, this far apart.
 const FREE_LOOKS: u32 = 200;
 const FREE_LOOK_AGAIN: Duration = Duration::from_millis(10);
 
-/// How an order is paid.
+/// How an order is paid; by card it is confirmed instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Method {
+pub enum Inside {
     /// From the caller's wallet.
     Points,
 }
 
-impl Method {
-    const fn as_str(self) -> &'static str {
-        match self {
-            Self::Points => "points",
-        }
-    }
+/// What an order is to be paid with.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Means<'a> {
+    /// From the caller's wallet.
+    Points,
+    /// By card: the provider's name for the payment that the buyer agreed to.
+    Card(&'a str),
 }
 
 /// Which order to pay, and how.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct NewPayment {
     order_id: String,
-    method: Method,
+    method: Inside,
 }
 
 /// A payment under way.
@@ -94,7 +109,8 @@ pub async fn create(
     Body(new): Body<NewPayment>,
 ) -> Result<(StatusCode, axum::Json<Accepted>), Problem> {
     let order_id: OrderId = new.order_id.parse().map_err(|_| Code::NotFound)?;
-    let id = booking.request_payment(order_id, caller.account, new.method).await?;
+    let Inside::Points = new.method;
+    let id = booking.request_payment(order_id, caller.account, None, Means::Points).await?;
     booking.payment_work.notify_one();
     let body = Accepted {
         request_id: id.to_string(),
@@ -154,9 +170,9 @@ fn refusal(refusal: Refusal) -> Problem {
 impl Booking {
     /// Pays for an order that costs nothing, and waits until it is done.
     pub(super) async fn take_free(&self, order: OrderId, owner: AccountId) -> Result<(), Problem> {
-        let id = self.request_payment(order, owner, Method::Points).await?;
-        if let Some(claimed) = self.claim_payment(Some(id)).await? {
-            return Ok(self.pay_from_wallet(&claimed).await?);
+        let id = self.request_payment(order, owner, None, Means::Points).await?;
+        if let Some(claimed) = self.claim_payment(Method::Points, Some(id)).await? {
+            return Ok(self.settle_paid(&claimed, Taken::FromWallet).await?);
         }
         // A worker was faster: its transaction is under way.
         for _ in 0..FREE_LOOKS {
@@ -174,7 +190,8 @@ impl Booking {
         &self,
         order: OrderId,
         caller: AccountId,
-        method: Method,
+        amount: Option<Money>,
+        means: Means<'_>,
     ) -> Result<PaymentId, Problem> {
         let order = self.order(order).await?.ok_or(Code::NotFound)?;
         let facts = Facts {
@@ -183,7 +200,7 @@ impl Booking {
             amount: order.amount,
             expires_at: order.expires_at,
         };
-        let verdict = payment::check(&facts, caller, None, self.now()).map_err(refusal)?;
+        let verdict = payment::check(&facts, caller, amount, self.now()).map_err(refusal)?;
         if verdict == Verdict::UnderWay {
             return self.payment_under_way(order.id).await;
         }
@@ -194,13 +211,18 @@ impl Booking {
             Err(HoldStoreError::Refused(_)) => return self.hold_is_gone(&order).await,
             Err(other) => return Err(other.into()),
         }
-        let begun = self.begin_payment(&order, method, self.now()).await;
+        let begun = self.begin_payment(&order, means, self.now()).await;
         match begun {
             Ok(Some(id)) => Ok(id),
             Ok(None) => self.lost_race(&order).await,
             // Whether it took effect is not known: the hold stays stopped until
             // the reaper has compared it with the order.
             Err(error @ DbError::Away(_)) => Err(error.into()),
+            // The provider's key was given for another order.
+            Err(DbError::Duplicate(_)) => {
+                self.holds.loosen(order.hold).await;
+                Err(Code::KeyReused.into())
+            }
             Err(error) => {
                 self.holds.loosen(order.hold).await;
                 Err(error.into())
@@ -248,7 +270,7 @@ impl Booking {
     async fn begin_payment(
         &self,
         order: &Order,
-        method: Method,
+        means: Means<'_>,
         now: Timestamp,
     ) -> Result<Option<PaymentId>, DbError> {
         let id = PaymentId::from_bits(uuid::Uuid::new_v4().as_u128());
@@ -256,9 +278,13 @@ impl Booking {
         if !claim_order(&mut tx, order, now).await? || !claim_seats(&mut tx, order).await? {
             return Ok(None);
         }
+        let (method, key) = match means {
+            Means::Points => (Method::Points, None),
+            Means::Card(key) => (Method::Toss, Some(key.to_owned())),
+        };
         sqlx::query(
-            "INSERT INTO payments (id, order_id, account_id, method, amount, status, created_at)
-             VALUES ($1, $2, $3, $4, $5, 'PENDING', $6)",
+            "INSERT INTO payments (id, order_id, account_id, method, amount, status, created_at, provider_key)
+             VALUES ($1, $2, $3, $4, $5, 'PENDING', $6, $7)",
         )
         .bind(id.to_string())
         .bind(order.id.to_string())
@@ -266,6 +292,7 @@ impl Booking {
         .bind(method.as_str())
         .bind(order.amount.units())
         .bind(millis(now))
+        .bind(key)
         .execute(&mut *tx)
         .await?;
         let body = json!({"request_id": id.to_string(), "amount": order.amount.units()});

@@ -56,6 +56,7 @@ impl Booking {
         let now = self.now();
         self.forget_revocations(now).await?;
         self.forget_answers(now).await?;
+        self.forget_webhooks(now).await?;
         self.forget_relayed(now).await
     }
 

@@ -70,8 +70,20 @@ pub(super) fn online(config: &Config) -> anyhow::Result<()> {
                     .with_context(|| format!("room {}: upstream {upstream}", room.name))?;
             }
         }
+        if let Some(toss) = &config.booking.toss {
+            reach(&toss.base_url).await.with_context(|| format!("booking.toss: {}", toss.base_url))?;
+        }
         Ok(())
     })
+}
+
+/// Connects to the host of a URL.
+async fn reach(url: &str) -> anyhow::Result<()> {
+    let url: http::Uri = url.parse()?;
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let port = url.port_u16().unwrap_or(if url.scheme_str() == Some("http") { 80 } else { 443 });
+    tokio::time::timeout(Duration::from_secs(3), tokio::net::TcpStream::connect((host, port))).await??;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -93,6 +105,7 @@ mod tests {
             jwt_secret = "s3cret-jwt"
             admin = { email = "a@b.test", password = "s3cret" }
             mail = { smtp = "smtp://user:s3cret@mail.test:587", from = "a@b.test" }
+            toss = { secret_key = "s3cret" }
             [[room]]
             upstreams = ["http://127.0.0.1:1"]
             bypass = { header = "X-Let-Me-In: s3cret" }

@@ -10,7 +10,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ipnet::IpNet;
 
 use super::file::{self, File, HoldsKind, PassBinding, StoreKind};
-use super::{Admin, Booking, Bypass, Config, Gate, Keys, Limits, Log, Mail, Mode, Order, Room, Store, Tls};
+use super::{
+    Admin, Booking, Bypass, Config, Gate, Keys, Limits, Log, Mail, Mode, Order, Room, Store, Tls, Toss,
+};
 use crate::domain::line::Settings;
 
 /// A key such as `room[0].batch`, and what was expected of it.
@@ -563,7 +565,7 @@ fn booking(file: &file::BookingFile, problems: &mut Problems) -> Booking {
         assertion_keys,
         jwt_secret: file.jwt_secret.clone(),
         admin: file.admin.as_ref().map(|a| (a.email.clone(), a.password.clone())),
-        toss: file.toss.as_ref().map(|t| (t.base_url.clone(), t.secret_key.clone())),
+        toss: file.toss.as_ref().map(|file| toss(file, problems)),
         mail: file.mail.as_ref().map(|file| mail(file, problems)),
     }
 }
@@ -591,9 +593,61 @@ fn is_smtp(url: &str) -> bool {
         && matches!(url.query(), None | Some("tls=off"))
 }
 
+fn toss(file: &file::TossFile, problems: &mut Problems) -> Toss {
+    let base = file.base_url.trim_end_matches('/');
+    let good = base.parse::<http::Uri>().is_ok_and(|uri| {
+        let host = uri.host().unwrap_or_default();
+        let here = host == "localhost"
+            || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        let scheme = uri.scheme_str() == Some("https") || (uri.scheme_str() == Some("http") && here);
+        scheme && uri.path() == "/" && !base.contains(['@', '?', '#'])
+    });
+    problems.require(
+        good,
+        "booking.toss.base_url",
+        "expected \"https://host\"; http:// only on this machine, because the key goes along".to_owned(),
+    );
+    problems.require(
+        !file.secret_key.is_empty() && file.secret_key.bytes().all(|b| b.is_ascii_graphic() && b != b':'),
+        "booking.toss.secret_key",
+        "expected visible characters without a colon",
+    );
+    problems.require(
+        (Duration::from_secs(1)..=Duration::from_secs(15)).contains(&file.timeout.0),
+        "booking.toss.timeout",
+        format!("expected \"1s\" to \"15s\", found \"{}\"", file.timeout),
+    );
+    Toss {
+        base_url: base.to_owned(),
+        secret_key: file.secret_key.clone(),
+        timeout: file.timeout.0,
+        refund_unknown: file.refund_unknown,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_key_goes_out_over_tls_or_stays_on_this_machine() {
+        let problems = |base_url: &str| {
+            let mut problems = Problems::default();
+            let file = format!("base_url = {base_url:?}\nsecret_key = \"k\"");
+            toss(&toml::from_str(&file).expect("valid"), &mut problems);
+            problems.0.len()
+        };
+        for good in
+            ["https://api.tosspayments.com", "https://a.test/", "http://127.0.0.1:9001", "http://[::1]:1"]
+        {
+            assert_eq!(problems(good), 0, "{good}");
+        }
+        for bad in
+            ["http://api.tosspayments.com", "ftp://127.0.0.1", "https://k@a.test", "https://a.test/v1", "x"]
+        {
+            assert_eq!(problems(bad), 1, "{bad}");
+        }
+    }
 
     #[test]
     fn a_host_is_kept_as_the_gate_compares_it_and_has_no_port() {

@@ -514,13 +514,35 @@ pub struct BookingAdminFile {
 }
 
 /// `[booking.toss]`
-#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TossFile {
     /// Where the provider's API is.
+    #[serde(default = "toss_base_url")]
     pub base_url: String,
     /// The merchant's secret key.
     pub secret_key: String,
+    /// How long one call may take before it is in doubt.
+    #[serde(default = "toss_timeout")]
+    pub timeout: Span,
+    /// Whether captured payments of orders that the office does not know are
+    /// given back; only where nobody else uses the same key.
+    #[serde(default)]
+    pub refund_unknown: bool,
+}
+
+fn toss_base_url() -> String {
+    "https://api.tosspayments.com".into()
+}
+
+fn toss_timeout() -> Span {
+    Span::secs(15)
+}
+
+impl std::fmt::Debug for TossFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TossFile").field("base_url", &self.base_url).finish_non_exhaustive()
+    }
 }
 
 /// `[booking.mail]`

@@ -111,9 +111,88 @@ pub fn check(
     }
 }
 
+/// Where a payment stands at a card provider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nothing was taken, and it may still be.
+    Open,
+    /// Money was taken: so much, of which so much was not given back.
+    Captured {
+        /// What the provider approved.
+        approved: Money,
+        /// What of it is still with us.
+        left: Money,
+    },
+    /// Nothing was taken, and it cannot be any more.
+    Over,
+    /// Money may come at any time, without our asking.
+    Awaiting,
+}
+
+/// What a provider says of a payment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// Where it stands.
+    pub standing: Standing,
+    /// Of its amounts.
+    pub currency: String,
+}
+
+/// What follows from what a provider says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ruling {
+    /// The order is paid.
+    Paid,
+    /// No money is with us, and none will be.
+    NotPaid,
+    /// Other money than the order's is with us, or may come: give it back first.
+    Undo,
+    /// Not known yet.
+    AskAgain,
+}
+
+/// The check after a capture: what the provider approved is the order's amount,
+/// in its currency, and all of it is still there.
+#[must_use]
+pub fn rule(amount: Money, currency: &str, seen: &Seen) -> Ruling {
+    match seen.standing {
+        Standing::Open => Ruling::AskAgain,
+        Standing::Over => Ruling::NotPaid,
+        Standing::Awaiting => Ruling::Undo,
+        Standing::Captured { left, .. } if left <= Money::ZERO => Ruling::NotPaid,
+        Standing::Captured { approved, left } => {
+            let ours = approved == amount && left == amount && seen.currency == currency;
+            if ours { Ruling::Paid } else { Ruling::Undo }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_whole_amount_in_its_currency_pays_an_order() {
+        let captured = |approved, left, currency: &str| Seen {
+            standing: Standing::Captured { approved: Money::new(approved), left: Money::new(left) },
+            currency: currency.to_owned(),
+        };
+        let rule = |seen| rule(Money::new(100), "KRW", &seen);
+        assert_eq!(rule(captured(100, 100, "KRW")), Ruling::Paid);
+        for wrong in [captured(99, 99, "KRW"), captured(101, 101, "KRW"), captured(100, 100, "USD")] {
+            assert_eq!(rule(wrong), Ruling::Undo);
+        }
+        assert_eq!(rule(captured(100, 40, "KRW")), Ruling::Undo);
+        assert_eq!(rule(captured(100, 0, "KRW")), Ruling::NotPaid);
+    }
+
+    #[test]
+    fn what_may_still_be_taken_is_never_called_not_paid() {
+        let seen = |standing| Seen { standing, currency: "KRW".to_owned() };
+        assert_eq!(rule(Money::new(1), "KRW", &seen(Standing::Open)), Ruling::AskAgain);
+        assert_eq!(rule(Money::new(1), "KRW", &seen(Standing::Awaiting)), Ruling::Undo);
+        assert_eq!(rule(Money::new(1), "KRW", &seen(Standing::Over)), Ruling::NotPaid);
+    }
 
     const ME: AccountId = AccountId::from_bits(1);
 

@@ -4,12 +4,15 @@ mod accounts;
 mod admission;
 mod audit;
 mod cancel;
+mod cards;
 mod catalogue;
+mod doubt;
 mod holds;
 mod idempotency;
 mod live;
 mod mail;
 mod outbox;
+mod provider_books;
 mod purchase;
 mod races;
 

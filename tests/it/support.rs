@@ -11,4 +11,5 @@ pub(crate) mod postgres;
 pub(crate) mod raw;
 pub(crate) mod redis_server;
 pub(crate) mod smtp;
+pub mod toss;
 pub(crate) mod wait;

@@ -2,7 +2,8 @@
 //!
 //! A refund moves money, tickets, seats and order in one transaction, each
 //! update counting its rows, so that two requests for one seat cannot both be
-//! paid back.
+//! paid back. What was paid by card is owed from there on, and the refund
+//! worker sees to it.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -16,7 +17,8 @@ use utoipa::ToSchema;
 use super::{Item, Order, OrderView, epoch, items_in, lock_order};
 use crate::booking::accounts::Role;
 use crate::booking::accounts::auth::Caller;
-use crate::booking::db::{DbError, Tx, millis, placeholders};
+use crate::booking::db::{DbError, RowExt as _, Tx, millis, placeholders};
+use crate::booking::payments::{Owed, owe};
 use crate::booking::problem::{Code, Path, Problem};
 use crate::booking::{Booking, outbox, wallet};
 use crate::domain::order::{OrderId, OrderStatus};
@@ -34,7 +36,7 @@ pub struct Cancellation {
     items: Option<Vec<String>>,
 }
 
-/// Gives an order back, or some seats of a paid one; the money returns to the wallet.
+/// Gives an order back, or some seats of a paid one; the money returns to where it came from.
 ///
 /// A buyer until the event's `refund_until_at`, less its fee; an administrator at
 /// any time and for the whole price.
@@ -118,6 +120,7 @@ impl Booking {
         outbox::write(&mut tx, "order.refunded", &order.id.to_string(), &body, now).await?;
         outbox::write(&mut tx, "seat.freed", order.event.as_str(), &body, now).await?;
         tx.commit().await?;
+        self.refund_work.notify_one();
         let seats: Vec<_> = back.iter().map(|item| item.seat).collect();
         self.holds.settle(&order.event, &seats, order.epoch, Outcome::Free).await;
         Ok(())
@@ -176,7 +179,19 @@ async fn give_back(tx: &mut Tx, order: &Order, back: &[Item]) -> Result<bool, Db
     Ok(true)
 }
 
-/// The order's state and the owner's wallet.
+/// The provider's name for the card payment of the order, if it was paid so.
+async fn card_of(tx: &mut Tx, order: &Order) -> Result<Option<String>, DbError> {
+    let row = sqlx::query(
+        "SELECT provider_key FROM payments
+         WHERE order_id = $1 AND status = 'COMPLETED' AND method = 'toss'",
+    )
+    .bind(order.id.to_string())
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(|row| row.text("provider_key")).transpose()
+}
+
+/// The order's state, and the money: into the owner's wallet, or owed to the card.
 async fn pay_back(
     tx: &mut Tx,
     order: &Order,
@@ -202,6 +217,9 @@ async fn pay_back(
     }
     if amount == Money::ZERO {
         return Ok(());
+    }
+    if let Some(key) = card_of(tx, order).await? {
+        return Ok(owe(tx, &key, &order.id.to_string(), Owed::Order(amount), now).await?);
     }
     // Each part that pays begins where the last one ended, so its reference is its own.
     let reference = format!("{}:{}", order.id, order.refunded);

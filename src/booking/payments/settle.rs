@@ -4,10 +4,11 @@ use serde_json::json;
 
 use crate::booking::db::{DbError, Tx, millis, tuples};
 use crate::booking::orders::{Item, Order, epoch, items_in, lock_order};
+use crate::booking::providers::Method;
 use crate::booking::{Booking, outbox, wallet};
 use crate::domain::order::{OrderId, TicketId};
 use crate::domain::payment::PaymentId;
-use crate::domain::seat::{Outcome, SeatIndex};
+use crate::domain::seat::Outcome;
 use crate::domain::time::Timestamp;
 use crate::domain::wallet::{Entry, Money};
 
@@ -17,7 +18,22 @@ pub(super) struct Claimed {
     pub(super) id: PaymentId,
     pub(super) order: OrderId,
     pub(super) amount: Money,
+    pub(super) method: Method,
+    /// The provider's name for it; empty for the wallet.
+    pub(super) key: String,
+    /// Claims so far, this one included.
+    pub(super) tries: u32,
+    pub(super) created_at: Timestamp,
     pub(super) lease_epoch: i64,
+}
+
+/// Where the money is when an order becomes PAID.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Taken {
+    /// In the caller's wallet still: taken in the same transaction.
+    FromWallet,
+    /// With us: the card provider has taken so much.
+    ByCard(Money),
 }
 
 /// What came of an attempt.
@@ -31,22 +47,22 @@ enum Done {
 }
 
 impl Booking {
-    /// Debit, PAID, seats, tickets and outbox in one transaction.
-    pub(super) async fn pay_from_wallet(&self, claimed: &Claimed) -> Result<(), DbError> {
+    /// PAID, seats, tickets and outbox in one transaction; the wallet's debit too.
+    pub(super) async fn settle_paid(&self, claimed: &Claimed, taken: Taken) -> Result<(), DbError> {
         let now = self.now();
         let mut tx = self.db.begin().await?;
         let Some(order) = lock_order(&self.db, &mut tx, claimed.order).await? else { return Ok(()) };
         let items = items_in(&mut tx, order.id).await?;
-        let seats: Vec<_> = items.iter().map(|item| item.seat).collect();
-        match complete(&mut tx, claimed, &order, &items, now).await? {
+        match complete(&mut tx, claimed, &order, &items, taken, now).await? {
             Done::Paid => {
                 tx.commit().await?;
+                let seats: Vec<_> = items.iter().map(|item| item.seat).collect();
                 self.holds.settle(&order.event, &seats, order.epoch, Outcome::Sold).await;
-                Ok(())
+                self.settled(claimed).await
             }
             Done::Insufficient => {
                 tx.rollback().await?;
-                self.give_up(claimed, &order, &seats, "insufficient_funds").await
+                self.give_up(claimed, &order, "insufficient_funds").await
             }
             Done::NotOurs => {
                 tracing::warn!(payment = %claimed.id, "another worker settled it, or it cannot be settled");
@@ -56,17 +72,17 @@ impl Booking {
     }
 
     /// The provider said "not paid": the order is over and its seats are free.
-    async fn give_up(
+    pub(super) async fn give_up(
         &self,
         claimed: &Claimed,
         order: &Order,
-        seats: &[SeatIndex],
         reason: &str,
     ) -> Result<(), DbError> {
         let now = self.now();
         let mut tx = self.db.begin().await?;
+        let items = items_in(&mut tx, order.id).await?;
         let ours = cancel_order(&mut tx, order, now).await?
-            && free_seats(&mut tx, order).await? == seats.len() as u64
+            && free_seats(&mut tx, order).await? == items.len() as u64
             && finish(&mut tx, claimed, "FAILED", Some(reason), now).await?;
         if !ours {
             tracing::warn!(payment = %claimed.id, "another worker settled it");
@@ -75,8 +91,16 @@ impl Booking {
         let body = json!({"request_id": claimed.id.to_string(), "reason": reason});
         outbox::write(&mut tx, "payment.failed", &order.id.to_string(), &body, now).await?;
         tx.commit().await?;
-        self.holds.settle(&order.event, seats, order.epoch, Outcome::Free).await;
-        Ok(())
+        let seats: Vec<_> = items.iter().map(|item| item.seat).collect();
+        self.holds.settle(&order.event, &seats, order.epoch, Outcome::Free).await;
+        self.settled(claimed).await
+    }
+
+    async fn settled(&self, claimed: &Claimed) -> Result<(), DbError> {
+        match claimed.method {
+            Method::Points => Ok(()),
+            Method::Toss => self.unstick(&claimed.key).await,
+        }
     }
 }
 
@@ -85,6 +109,7 @@ async fn complete(
     claimed: &Claimed,
     order: &Order,
     items: &[Item],
+    taken: Taken,
     now: Timestamp,
 ) -> Result<Done, DbError> {
     if claimed.amount != order.amount {
@@ -97,7 +122,9 @@ async fn complete(
         return Ok(Done::NotOurs);
     }
     issue_tickets(tx, order, items, now).await?;
-    if order.amount > Money::ZERO {
+    if let Taken::ByCard(approved) = taken {
+        note_approved(tx, claimed, approved).await?;
+    } else if order.amount > Money::ZERO {
         let reference = order.id.to_string();
         let debit = wallet::book(tx, order.account, Entry::Payment, order.amount, &reference, now).await?;
         if debit.is_err() {
@@ -185,6 +212,16 @@ async fn finish(
     .execute(&mut **tx)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Keeps what the card provider approved beside what was asked.
+async fn note_approved(tx: &mut Tx, claimed: &Claimed, approved: Money) -> Result<(), DbError> {
+    sqlx::query("UPDATE payments SET approved = $1 WHERE id = $2")
+        .bind(approved.units())
+        .bind(claimed.id.to_string())
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
 }
 
 async fn issue_tickets(tx: &mut Tx, order: &Order, items: &[Item], now: Timestamp) -> Result<(), DbError> {

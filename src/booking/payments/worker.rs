@@ -7,16 +7,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::any::AnyRow;
 use tokio_util::sync::CancellationToken;
 
-use super::settle::Claimed;
+use super::settle::{Claimed, Taken};
 use crate::booking::Booking;
 use crate::booking::db::{DbError, RowExt as _, millis};
+use crate::booking::providers::Method;
 use crate::domain::payment::PaymentId;
 use crate::domain::wallet::Money;
 
-/// How long one worker may take; far above what a payment needs.
+/// How long one worker may take for points; far above what a payment needs.
 const LEASE: Duration = Duration::from_secs(30);
+/// And for a card: above all the calls that one look may make, at their limits.
+const CARD_LEASE: Duration = Duration::from_secs(90);
 /// Looked for this often when nobody rings: leases that ran out, other processes' requests.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -26,51 +30,68 @@ impl Booking {
     /// # Errors
     /// [`DbError`]; the payment is claimed again when its lease runs out.
     pub async fn pay_once(&self) -> Result<bool, DbError> {
-        let Some(claimed) = self.claim_payment(None).await? else { return Ok(false) };
-        self.pay_from_wallet(&claimed).await?;
+        Ok(self.pay_one(Method::Points).await? || self.pay_one(Method::Toss).await?)
+    }
+
+    async fn pay_one(&self, method: Method) -> Result<bool, DbError> {
+        let Some(claimed) = self.claim_payment(method, None).await? else { return Ok(false) };
+        match claimed.method {
+            Method::Points => self.settle_paid(&claimed, Taken::FromWallet).await?,
+            Method::Toss => self.pay_by_card(&claimed).await?,
+        }
         Ok(true)
     }
 
     /// Takes the lease of this payment, or of the one that waits longest.
-    pub(super) async fn claim_payment(&self, only: Option<PaymentId>) -> Result<Option<Claimed>, DbError> {
+    pub(super) async fn claim_payment(
+        &self,
+        method: Method,
+        only: Option<PaymentId>,
+    ) -> Result<Option<Claimed>, DbError> {
         let now = self.now();
         let oldest = self.db.pick(
-            "UPDATE payments SET lease_until = $1, lease_epoch = lease_epoch + 1
-             WHERE id = (SELECT id FROM payments WHERE status = 'PENDING' AND lease_until <= $2
+            "UPDATE payments SET lease_until = $1, lease_epoch = lease_epoch + 1, tries = tries + 1, resting = 0
+             WHERE id = (SELECT id FROM payments
+                         WHERE status = 'PENDING' AND method = $3 AND lease_until <= $2
                          ORDER BY created_at LIMIT 1)
-             RETURNING id, order_id, amount, lease_epoch",
-            "UPDATE payments SET lease_until = $1, lease_epoch = lease_epoch + 1
-             WHERE id = (SELECT id FROM payments WHERE status = 'PENDING' AND lease_until <= $2
+             RETURNING *",
+            "UPDATE payments SET lease_until = $1, lease_epoch = lease_epoch + 1, tries = tries + 1, resting = 0
+             WHERE id = (SELECT id FROM payments
+                         WHERE status = 'PENDING' AND method = $3 AND lease_until <= $2
                          ORDER BY created_at LIMIT 1 FOR UPDATE SKIP LOCKED)
-             RETURNING id, order_id, amount, lease_epoch",
+             RETURNING *",
         );
-        let this = "UPDATE payments SET lease_until = $1, lease_epoch = lease_epoch + 1
-                    WHERE id = $3 AND status = 'PENDING' AND lease_until <= $2
-                    RETURNING id, order_id, amount, lease_epoch";
+        let this = "UPDATE payments SET lease_until = $1, lease_epoch = lease_epoch + 1, tries = tries + 1, resting = 0
+                    WHERE status = 'PENDING' AND method = $3 AND lease_until <= $2 AND id = $4
+                    RETURNING *";
+        let lease = if method == Method::Toss { CARD_LEASE } else { LEASE };
         let mut tx = self.db.begin().await?;
         let mut query = sqlx::query(if only.is_some() { this } else { oldest });
-        query = query.bind(millis(now + LEASE)).bind(millis(now));
+        query = query.bind(millis(now + lease)).bind(millis(now)).bind(method.as_str());
         if let Some(id) = only {
             query = query.bind(id.to_string());
         }
         let Some(row) = query.fetch_optional(&mut *tx).await? else { return Ok(None) };
         tx.commit().await?;
-        Ok(Some(Claimed {
-            id: row.parsed("id")?,
-            order: row.parsed("order_id")?,
-            amount: Money::new(row.int("amount")?),
-            lease_epoch: row.int("lease_epoch")?,
-        }))
+        claimed_of_row(&row).map(Some)
     }
 
     /// Does payments until told to stop.
-    pub(in crate::booking) async fn run_payments(self: Arc<Self>, shutdown: CancellationToken) {
+    pub(in crate::booking) async fn run_payments(
+        self: Arc<Self>,
+        method: Method,
+        shutdown: CancellationToken,
+    ) {
+        let bell = match method {
+            Method::Points => &self.payment_work,
+            Method::Toss => &self.card_work,
+        };
         loop {
-            let rung = self.payment_work.notified();
-            match self.pay_once().await {
+            let rung = bell.notified();
+            match self.pay_one(method).await {
                 Ok(true) if !shutdown.is_cancelled() => {
                     // One ring may have brought several requests: wake a colleague.
-                    self.payment_work.notify_one();
+                    bell.notify_one();
                     continue;
                 }
                 Ok(_) => {}
@@ -85,4 +106,17 @@ impl Booking {
             }
         }
     }
+}
+
+fn claimed_of_row(row: &AnyRow) -> Result<Claimed, DbError> {
+    Ok(Claimed {
+        id: row.parsed("id")?,
+        order: row.parsed("order_id")?,
+        amount: Money::new(row.int("amount")?),
+        method: row.named("method", Method::from_name)?,
+        key: row.maybe_text("provider_key")?.unwrap_or_default(),
+        tries: row.small("tries")?,
+        created_at: row.instant("created_at")?,
+        lease_epoch: row.int("lease_epoch")?,
+    })
 }

@@ -1,9 +1,11 @@
 //! For each rule of the audit a bug is planted, and found.
 
+use serde_json::json;
 use usher::booking::db::Db;
 
 use super::on_each_database;
-use crate::support::booking::{Database, TestBooking};
+use crate::support::booking::{Database, TestBooking, until};
+use crate::support::toss;
 
 /// A rule, how to break it after one sale of A-1-1, and how to mend it again.
 const PLANTED: [(&str, &[&str], &[&str]); 13] = [
@@ -97,6 +99,70 @@ async fn each_planted_bug_is_found(database: Database) {
         run(&db, mend).await;
         office.assert_sound().await;
     }
+}
+
+/// The same for card payments, after one sale of A-1-1 and A-1-2, of which A-1-2 went back.
+const PLANTED_ON_CARDS: [(&str, &[&str], &[&str]); 5] = [
+    (
+        "a card payment that was taken was approved with its amount",
+        &["UPDATE payments SET approved = approved - 1"],
+        &["UPDATE payments SET approved = approved + 1"],
+    ),
+    (
+        "what came back of a card payment is in its refunds",
+        &["UPDATE refunds SET amount = amount + 1"],
+        &["UPDATE refunds SET amount = amount - 1"],
+    ),
+    (
+        "what came back of a card payment is in its refunds",
+        &["UPDATE refunds SET kind = 'UNWANTED'"],
+        &["UPDATE refunds SET kind = 'ORDER'"],
+    ),
+    (
+        "nothing goes back as unwanted that paid for an order",
+        &["UPDATE refunds SET kind = 'UNWANTED'"],
+        &["UPDATE refunds SET kind = 'ORDER'"],
+    ),
+    (
+        "a refund that is done has the provider's word",
+        &["UPDATE refunds SET finished_at = NULL"],
+        &["UPDATE refunds SET finished_at = 1"],
+    ),
+];
+
+async fn each_planted_bug_in_card_payments_is_found(database: Database) {
+    let Some((office, bank)) = toss::office(database, |_| {}).await else { return };
+    let fan = office.fan(0).await;
+    let order = fan.ordered(&["A-1-1", "A-1-2"]).await;
+    let key = bank.agree(&order).await;
+    let payment = fan.confirm(&order, &key).await.expect(202);
+    assert_eq!(office.settled(&fan, &payment).await.json["status"], "COMPLETED");
+    let cancel = format!("/api/orders/{}/cancel", order.text("order_id"));
+    fan.post(&cancel, json!({"items": ["A-1-2"]})).await.expect(200);
+    let db = Db::open(&office.database).await.expect("the same database");
+    until(async || {
+        let done =
+            sqlx::query("SELECT id FROM refunds WHERE status = 'DONE'").fetch_optional(db.read()).await;
+        done.expect("an answer").map(drop)
+    })
+    .await;
+    for (rule, plant, mend) in PLANTED_ON_CARDS {
+        run(&db, plant).await;
+        let found = office.booking.audit().await.expect("an audit");
+        assert!(found.iter().any(|finding| finding.rule == rule), "{rule}: {found:?}");
+        run(&db, mend).await;
+        office.assert_sound().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_planted_bug_in_card_payments_is_found_on_sqlite() {
+    each_planted_bug_in_card_payments_is_found(Database::File).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_planted_bug_in_card_payments_is_found_on_postgres() {
+    each_planted_bug_in_card_payments_is_found(Database::Postgres).await;
 }
 
 async fn run(db: &Db, statements: &[&'static str]) {

@@ -55,7 +55,7 @@ pub struct TestBooking {
     pub clock: Arc<ManualClock>,
     pub client: Client,
     pub database: String,
-    stop: CancellationToken,
+    pub stop: CancellationToken,
     _folder: tempfile::TempDir,
     fans: AtomicU32,
 }
@@ -74,6 +74,13 @@ impl TestBooking {
 
     /// As [`open`](Self::open), with other settings.
     pub async fn with(database: Database, change: impl FnOnce(&mut config::Booking)) -> Option<Self> {
+        let office = Self::idle(database, change).await?;
+        tokio::spawn(Arc::clone(&office.booking).run(office.stop.clone()));
+        Some(office)
+    }
+
+    /// An office whose background jobs do not run.
+    pub async fn idle(database: Database, change: impl FnOnce(&mut config::Booking)) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let url = url(database, &folder).await?;
         let mut settings = settings(&url);
@@ -84,7 +91,6 @@ impl TestBooking {
         booking.load_sample().await.expect("an empty database");
         let stop = CancellationToken::new();
         let client = Client::of(serve(&booking, &stop).await);
-        tokio::spawn(Arc::clone(&booking).run(stop.clone()));
         Some(Self { booking, clock, client, database: url, stop, _folder: folder, fans: AtomicU32::new(0) })
     }
 

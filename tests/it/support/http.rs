@@ -80,6 +80,11 @@ impl Client {
         Self { is_patient: true, ..self }
     }
 
+    /// Where the server listens.
+    pub fn server(&self) -> SocketAddr {
+        self.server
+    }
+
     /// This client, with one more header in each request.
     pub fn with(&self, name: &str, value: &str) -> Self {
         let mut client = self.clone();

@@ -127,10 +127,58 @@ CREATE TABLE payments (
     lease_epoch BIGINT NOT NULL DEFAULT 0,   -- raised by each claim; fences a worker that lost its lease
     told_at     BIGINT,                      -- when the client first saw it completed
     created_at  BIGINT NOT NULL,
-    finished_at BIGINT
+    finished_at BIGINT,
+    provider_key TEXT UNIQUE,                -- the card provider's name for it
+    approved    BIGINT,                      -- what the card provider approved
+    tries       BIGINT NOT NULL DEFAULT 0,   -- claims so far: above one, money may have been taken
+    resting     BIGINT NOT NULL DEFAULT 0,   -- 1 between two looks: nobody has the lease, it only waits for its time
+    checked_at  BIGINT                       -- when the provider's books were compared
 );
 CREATE UNIQUE INDEX payments_one_live_per_order ON payments (order_id) WHERE status <> 'FAILED';
 CREATE INDEX payments_pending ON payments (lease_until) WHERE status = 'PENDING';
+
+-- Money that a card provider is to give back.
+CREATE TABLE refunds (
+    id              TEXT PRIMARY KEY,        -- also the idempotency key towards the provider
+    provider_key    TEXT NOT NULL,
+    order_id        TEXT NOT NULL,           -- may be one that is not known here
+    kind            TEXT NOT NULL CHECK (kind IN ('ORDER', 'UNWANTED')),
+    amount          BIGINT CHECK (amount > 0), -- NULL = all that is left
+    status          TEXT NOT NULL CHECK (status IN ('PENDING', 'DONE')),
+    transaction_key TEXT,
+    tries           BIGINT NOT NULL DEFAULT 0,
+    lease_until     BIGINT NOT NULL DEFAULT 0,
+    lease_epoch     BIGINT NOT NULL DEFAULT 0,
+    created_at      BIGINT NOT NULL,
+    finished_at     BIGINT
+);
+-- Money that was never ours goes back once.
+CREATE UNIQUE INDEX refunds_one_unwanted ON refunds (provider_key) WHERE kind = 'UNWANTED';
+CREATE INDEX refunds_pending ON refunds (lease_until) WHERE status = 'PENDING';
+CREATE INDEX refunds_by_payment ON refunds (provider_key);
+
+-- What a card provider told without being asked; nothing in it is believed.
+CREATE TABLE webhooks (
+    id           TEXT PRIMARY KEY,           -- of the transmission
+    provider_key TEXT NOT NULL,
+    received_at  BIGINT NOT NULL,
+    done_at      BIGINT                      -- when the payment was read again
+);
+CREATE UNIQUE INDEX webhooks_waiting ON webhooks (provider_key) WHERE done_at IS NULL;
+CREATE INDEX webhooks_by_age ON webhooks (received_at);
+
+-- What no rule can settle and a person must look at.
+CREATE TABLE stuck (
+    id           TEXT PRIMARY KEY,
+    provider_key TEXT NOT NULL,
+    order_id     TEXT NOT NULL,
+    reason       TEXT NOT NULL,
+    detail       TEXT NOT NULL,
+    since_at     BIGINT NOT NULL,
+    ended_at     BIGINT,
+    note         TEXT                        -- of the operator who closed it
+);
+CREATE UNIQUE INDEX stuck_once ON stuck (provider_key, reason) WHERE ended_at IS NULL;
 
 CREATE TABLE wallets (
     account_id TEXT PRIMARY KEY REFERENCES accounts (id),

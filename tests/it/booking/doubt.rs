@@ -1,0 +1,226 @@
+//! Paying by card, at a bank that is slow, silent, broken or away.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use serde_json::json;
+use usher::config::Toss;
+
+use crate::support::booking::{Database, until};
+use crate::support::toss::{self, with_bank};
+
+fn change(settings: &mut Toss) {
+    settings.timeout = Duration::from_secs(2);
+}
+
+with_bank! {
+    async fn a_bank_that_takes_the_money_and_falls_silent_is_asked_until_it_tells(office, bank) {
+        let fan = office.fan(0).await;
+        let order = fan.ordered(&["B-1-1"]).await;
+        let key = bank.agree(&order).await;
+        bank.fault(json!({"on": "confirm", "times": 1, "after": true, "silent": true})).await;
+        bank.fault(json!({"on": "read", "times": 2, "silent": true})).await;
+        let payment = fan.confirm(&order, &key).await.expect(202);
+        assert_eq!(office.settled(&fan, &payment).await.json["status"], "COMPLETED");
+        assert_eq!(bank.payment(&key).await["captures"], 1);
+    }
+
+    async fn a_capture_after_we_hung_up_counts_once(office, bank) {
+        let fan = office.fan(0).await;
+        let order = fan.ordered(&["B-1-2"]).await;
+        let key = bank.agree(&order).await;
+        bank.fault(json!({"on": "confirm", "times": 1, "delayMs": 4_000})).await;
+        let payment = fan.confirm(&order, &key).await.expect(202);
+        assert_eq!(office.settled(&fan, &payment).await.json["status"], "COMPLETED");
+        assert_eq!(bank.payment(&key).await["captures"], 1);
+    }
+
+    async fn errors_of_the_bank_are_no_answer(office, bank) {
+        let fan = office.fan(0).await;
+        let faults = [
+            json!({"on": "confirm", "times": 1, "code": "FAILED_INTERNAL_SYSTEM_PROCESSING"}),
+            json!({"on": "confirm", "times": 1, "after": true, "code": "UNKNOWN_PAYMENT_ERROR"}),
+            json!({"on": "confirm", "times": 2, "code": "PROVIDER_ERROR"}),
+            json!({"on": "confirm", "times": 1, "after": true, "code": "IDEMPOTENT_REQUEST_PROCESSING"}),
+            json!({"on": "confirm", "times": 1, "code": "UNAUTHORIZED_KEY"}),
+            json!({"on": "confirm", "times": 1, "after": true, "code": "NEVER_HEARD_OF"}),
+        ];
+        for (i, fault) in faults.into_iter().enumerate() {
+            let seat = format!("B-2-{}", i + 1);
+            let order = fan.ordered(&[&seat]).await;
+            let key = bank.agree(&order).await;
+            bank.fault(fault.clone()).await;
+            let payment = fan.confirm(&order, &key).await.expect(202);
+            let paid = office.settled(&fan, &payment).await;
+            assert_eq!(paid.json["status"], "COMPLETED", "{fault}");
+            assert_eq!(bank.payment(&key).await["captures"], 1, "{fault}");
+        }
+    }
+
+    async fn a_bank_that_is_away_costs_nobody_the_seat(office, bank) {
+        let fan = office.fan(0).await;
+        let order = fan.ordered(&["B-3-1"]).await;
+        let key = bank.agree(&order).await;
+        bank.close().await;
+        let payment = fan.confirm(&order, &key).await.expect(202);
+        let path = format!("/api/payments/{}/status", payment.text("request_id"));
+        office.advance(11 * 60);
+        office.in_time(async || (office.stuck().await == ["in_doubt"]).then_some(())).await;
+        // Far beyond the hold's own end.
+        office.booking.reap_once().await.expect("reaps");
+        assert_eq!(fan.get(&path).await.json["status"], "PENDING");
+        assert_eq!(office.status("B-3-1").await, "HELD");
+        bank.reopen().await;
+        // By now the approval is too old to be used.
+        let failed = office.settled(&fan, &payment).await;
+        assert_eq!(failed.json["status"], "FAILED");
+        assert_eq!(office.status("B-3-1").await, "AVAILABLE");
+        assert_eq!(bank.payment(&key).await["captures"], 0);
+        office.in_time(async || office.stuck().await.is_empty().then_some(())).await;
+    }
+
+    async fn a_bank_that_comes_back_in_time_is_paid(office, bank) {
+        let fan = office.fan(0).await;
+        let order = fan.ordered(&["B-3-2"]).await;
+        let key = bank.agree(&order).await;
+        bank.close().await;
+        let payment = fan.confirm(&order, &key).await.expect(202);
+        office.advance(20);
+        assert_eq!(office.status("B-3-2").await, "HELD");
+        bank.reopen().await;
+        assert_eq!(office.settled(&fan, &payment).await.json["status"], "COMPLETED");
+        assert_eq!(bank.payment(&key).await["captures"], 1);
+    }
+
+    async fn a_refund_whose_answer_is_lost_goes_back_once(office, bank) {
+        let fan = office.fan(0).await;
+        let order = fan.ordered(&["B-4-1", "B-4-2"]).await;
+        let key = bank.agree(&order).await;
+        let payment = fan.confirm(&order, &key).await.expect(202);
+        office.settled(&fan, &payment).await;
+        bank.fault(json!({"on": "cancel", "times": 1, "after": true, "silent": true})).await;
+        bank.fault(json!({"on": "cancel", "times": 1, "code": "FAILED_INTERNAL_SYSTEM_PROCESSING"})).await;
+        let cancel = format!("/api/orders/{}/cancel", order.text("order_id"));
+        for seat in ["B-4-1", "B-4-2"] {
+            fan.post(&cancel, json!({"items": [seat]})).await.expect(200);
+        }
+        office.in_time(async || (bank.payment(&key).await["status"] == "CANCELED").then_some(())).await;
+        assert_eq!(bank.payment(&key).await["cancels"].as_array().map(Vec::len), Some(2));
+        office.advance(600);
+        office.in_time(async || (!office.booking.refund_once().await.expect("runs")).then_some(())).await;
+        assert_eq!(bank.payment(&key).await["cancels"].as_array().map(Vec::len), Some(2));
+    }
+
+    async fn a_refund_that_the_bank_refuses_is_stuck(office, bank) {
+        let fan = office.fan(0).await;
+        let order = fan.ordered(&["B-5-1"]).await;
+        let key = bank.agree(&order).await;
+        let payment = fan.confirm(&order, &key).await.expect(202);
+        office.settled(&fan, &payment).await;
+        bank.fault(json!({"on": "cancel", "code": "NOT_CANCELABLE_PAYMENT"})).await;
+        fan.post(&format!("/api/orders/{}/cancel", order.text("order_id")), json!({})).await.expect(200);
+        office.in_time(async || (office.stuck().await == ["refund_refused"]).then_some(())).await;
+        bank.mend().await;
+        office.advance(16 * 60);
+        office.in_time(async || office.stuck().await.is_empty().then_some(())).await;
+        assert_eq!(bank.payment(&key).await["balanceAmount"], 0);
+    }
+}
+
+async fn a_crash_between_confirm_and_record(database: Database) {
+    let Some((office, bank)) = toss::idle_office(database, |_| {}).await else { return };
+    let fan = office.fan(0).await;
+    let order = fan.ordered(&["B-6-1"]).await;
+    let key = bank.agree(&order).await;
+    let payment = fan.confirm(&order, &key).await.expect(202);
+    bank.fault(json!({"on": "confirm", "times": 1, "after": true, "silent": true})).await;
+    let booking = Arc::clone(&office.booking);
+    let worker = tokio::spawn(async move { booking.pay_once().await });
+    until(async || (bank.payment(&key).await["captures"] == 1).then_some(())).await;
+    worker.abort();
+    assert!(worker.await.is_err_and(|why| why.is_cancelled()));
+
+    assert!(!office.booking.pay_once().await.expect("runs"), "the lease still holds");
+    office.advance(20 * 60);
+    office.booking.reap_once().await.expect("reaps");
+    assert_eq!(office.status("B-6-1").await, "HELD");
+    assert!(office.booking.pay_once().await.expect("runs"), "the lease ran out");
+    let path = format!("/api/payments/{}/status", payment.text("request_id"));
+    assert_eq!(fan.get(&path).await.json["status"], "COMPLETED");
+    assert_eq!(bank.payment(&key).await["captures"], 1);
+    office.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_between_confirm_and_record_on_sqlite() {
+    a_crash_between_confirm_and_record(Database::File).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crash_between_confirm_and_record_on_postgres() {
+    a_crash_between_confirm_and_record(Database::Postgres).await;
+}
+
+/// PostgreSQL ends every connection of the office again and again, wherever
+/// each of them is, while a dozen fans pay by card.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_cut_in_mid_transaction_lose_and_double_nothing() {
+    let Some((office, bank)) = toss::office(Database::Postgres, |_| {}).await else { return };
+    let mut orders = Vec::new();
+    for i in 1..=12 {
+        let fan = office.fan(0).await;
+        let order = fan.ordered(&[&format!("C-1-{i}")]).await;
+        let key = bank.agree(&order).await;
+        orders.push((fan, order, key));
+    }
+    let cutter = sqlx_cutter(&office.database).await;
+    let office_ref = &office;
+    let pays = orders.iter().map(|(fan, order, key)| async move {
+        let keyed = fan.with("idempotency-key", &format!("cut-{key}"));
+        let payment = until(async || {
+            // A request that took the key and was cut off keeps it for a while.
+            office_ref.advance(1);
+            let answer = keyed.confirm(order, key).await;
+            assert!(answer.status == 202 || answer.status == 503 || answer.status == 409, "{}", answer.json);
+            if answer.status == 409 {
+                assert!(["still_running", "already_paid"].contains(&answer.code()), "{}", answer.json)
+            }
+            (answer.status == 202).then_some(answer)
+        });
+        let payment = payment.await;
+        let path = format!("/api/payments/{}/status", payment.text("request_id"));
+        office_ref
+            .in_time(async || {
+                let answer = fan.get(&path).await;
+                (answer.status == 200 && answer.json["status"] == "COMPLETED").then_some(())
+            })
+            .await;
+    });
+    let cut = async {
+        for _ in 0..15 {
+            cutter.cut().await;
+            tokio::time::sleep(Duration::from_millis(60)).await;
+        }
+    };
+    tokio::join!(join_all(pays), cut);
+    for (_, _, key) in &orders {
+        assert_eq!(bank.payment(key).await["captures"], 1);
+    }
+    until(async || office.booking.audit().await.ok().map(|findings| assert_eq!(findings, []))).await;
+}
+
+struct Cutter(sqlx::AnyPool);
+
+async fn sqlx_cutter(database: &str) -> Cutter {
+    let pool = sqlx::any::AnyPoolOptions::new().max_connections(1).connect(database).await;
+    Cutter(pool.expect("a connection of one's own"))
+}
+
+impl Cutter {
+    async fn cut(&self) {
+        let sql = "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity
+                   WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        sqlx::query(sql).execute(&self.0).await.expect("cuts");
+    }
+}
