@@ -5,6 +5,7 @@ mod admission;
 mod audit;
 mod cancel;
 mod catalogue;
+mod described;
 mod idempotency;
 mod purchase;
 mod races;
