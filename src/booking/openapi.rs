@@ -1,5 +1,7 @@
 //! The routes, and their description made from the same handlers.
 
+mod describe;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +74,7 @@ pub(super) fn router(booking: Arc<Booking>) -> axum::Router {
     let (api, mut description) = documented().split_for_parts();
     let bearer = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
     description.components.get_or_insert_default().add_security_scheme("bearer", bearer);
+    let description = describe::complete(&description);
     // The inner one speaks the answer that is kept under an idempotency key, the
     // outer one what the layers around it refuse.
     api.layer(from_fn(localise))
@@ -82,7 +85,7 @@ pub(super) fn router(booking: Arc<Booking>) -> axum::Router {
         .fallback(async || Problem::new(Code::NotFound))
         .method_not_allowed_fallback(async || Problem::new(Code::MethodNotAllowed))
         .with_state(booking)
-        .merge(SwaggerUi::new("/api/docs").url("/api/openapi.json", description))
+        .merge(SwaggerUi::new("/api/docs").external_url_unchecked("/api/openapi.json", description))
         .layer(DefaultBodyLimit::max(idempotency::BODY_BYTES))
         .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, PATIENCE))
         .layer(CatchPanicLayer::custom(|_| Problem::new(Code::Internal).into_response()))

@@ -8,6 +8,7 @@ mod cards;
 mod catalogue;
 mod doubt;
 mod holds;
+mod described;
 mod idempotency;
 mod live;
 mod mail;
