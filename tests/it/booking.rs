@@ -4,6 +4,8 @@ mod accounts;
 mod admission;
 mod audit;
 mod cancel;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod live;
 mod mail;
 mod outbox;

@@ -26,7 +26,13 @@ impl Booking {
     /// # Errors
     /// [`DbError`]; the payment is claimed again when its lease runs out.
     pub async fn pay_once(&self) -> Result<bool, DbError> {
-        let Some(claimed) = self.claim_payment(None).await? else { return Ok(false) };
+        self.pay_one(None).await
+    }
+
+    /// Does this payment, or the one that waits longest, unless it is done or
+    /// another worker has it; whether it was ours.
+    pub(in crate::booking) async fn pay_one(&self, only: Option<PaymentId>) -> Result<bool, DbError> {
+        let Some(claimed) = self.claim_payment(only).await? else { return Ok(false) };
         self.pay_from_wallet(&claimed).await?;
         Ok(true)
     }
