@@ -242,8 +242,10 @@ async fn a_password_waits_for_tls_unless_tls_is_off() {
 
     let mail = sink.settings_as("user:s3cret@", "?tls=off");
     assert!(!format!("{mail:?}").contains("s3cret"));
-    let (_twin, _) = office.twin_with(|settings| settings.mail = Some(mail)).await;
-    after_pauses(&office, &sink, 1).await;
+    let office =
+        TestBooking::with(Database::File, |settings| settings.mail = Some(mail)).await.expect("SQLite");
+    office.fan(1_000_000).await.buy(&["A-1-1"]).await;
+    mails(&sink, 1).await;
     assert_eq!(sink.logins().len(), 1);
 }
 
