@@ -7,7 +7,7 @@
 CARGO ?= cargo
 SHELL := /bin/bash
 .DEFAULT_GOAL := run
-.PHONY: run build test lint fmt bench tools-build tools-test tools-bench
+.PHONY: run build test test-kafka lint fmt bench tools-build tools-test tools-kafka tools-bench
 
 run: build
 	./target/release/usher demo
@@ -18,6 +18,10 @@ build: tools-build
 test: tools-test lint
 	$(CARGO) test --locked
 	tests/browser/run
+
+# The feature `kafka` against a broker on this machine, which is built first.
+test-kafka: tools-kafka
+	CARGO=$(CARGO) tests/kafka/run
 
 lint:
 	$(CARGO) fmt --check
@@ -35,6 +39,9 @@ tools-build:
 
 tools-test:
 	deploy/tools cmake cc pkg-config redis-server postgres chromium node
+
+tools-kafka:
+	deploy/tools cmake cc c++ pkg-config python3 postgres
 
 tools-bench:
 	deploy/tools cmake cc redis-server nginx haproxy wrk python3

@@ -12,6 +12,11 @@ pub mod db;
 pub mod events;
 pub mod holds;
 pub mod idempotency;
+#[cfg(feature = "kafka")]
+mod kafka;
+#[cfg(not(feature = "kafka"))]
+#[path = "booking/no_kafka.rs"]
+mod kafka;
 pub mod live;
 pub mod mail;
 pub mod openapi;
@@ -46,6 +51,7 @@ use accounts::{Attempts, Passwords, Tokens};
 use db::{Db, DbError, RowExt as _};
 use events::{Layouts, SoldAs};
 use holds::{HoldStore, Holds, MemoryHolds, RedisHolds};
+use kafka::Bus;
 use live::Live;
 use mail::Mailer;
 use outbox::{Relay, Targets};
@@ -56,6 +62,8 @@ use tickets::Codes;
 pub use audit::Finding;
 pub use events::sample::ID as SAMPLE_EVENT;
 
+/// Relays of one process where each message goes over the network.
+const RELAYS: usize = 4;
 /// What the gate is told: a purchase begins (`extend=SECONDS`) or is done (`complete`).
 const COMMAND: &str = "usher-command";
 /// What the gate is told of the seats left.
@@ -85,6 +93,9 @@ pub enum OpenError {
     /// The card payment provider's client cannot be made.
     #[error("booking.toss: {0}")]
     Toss(String),
+    /// The settings of Kafka are refused.
+    #[error("booking.kafka: {0}")]
+    Kafka(String),
     /// Something is asked for that this build does not do.
     #[error("{0}")]
     Unsupported(&'static str),
@@ -109,9 +120,11 @@ pub struct Booking {
     relay: Relay,
     live: Live,
     mailer: Option<Mailer>,
+    kafka: Option<Bus>,
     /// The card payment provider.
     toss: Option<Toss>,
-    /// Rung when a payment was asked for; for cards another bell.
+    /// Rung when a payment was asked for; for cards another bell,
+    /// with Kafka the relay's.
     payment_work: Notify,
     card_work: Notify,
     /// Rung when money is owed back through the provider.
@@ -149,15 +162,19 @@ impl Booking {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(|why| keys(&why))?;
         let mail = settings.mail.as_ref();
+        let kafka = settings.kafka.as_ref().map(Bus::open).transpose()?;
         let mut targets = Targets::new();
+        targets.extend(kafka.as_ref().map(Bus::target));
         if mail.is_some() {
-            targets.push(Arc::new(mail::Intake::new(db.clone(), Arc::clone(&clock), &[])));
+            let except = if kafka.is_some() { kafka::MAILED } else { &[] };
+            targets.push(Arc::new(mail::Intake::new(db.clone(), Arc::clone(&clock), except)));
         }
         let booking = Arc::new(Self {
             settings: settings.clone(),
             relay: Relay::new(db.clone(), Arc::clone(&clock), targets),
             live: Live::new(db.clone()),
             mailer: mail.map(|mail| Mailer::open(db.clone(), mail)).transpose()?,
+            kafka,
             clock,
             holds: Holds::new(holds, db.clone()),
             layouts: Layouts::new(db.clone()),
@@ -190,8 +207,12 @@ impl Booking {
     /// Runs the background jobs until `shutdown`, and a payment under way to its end.
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let jobs = TaskTracker::new();
-        for _ in 0..self.db.writers() {
-            jobs.spawn(Arc::clone(&self).run_payments(Method::Points, shutdown.clone()));
+        let writers = self.db.writers();
+        match &self.kafka {
+            Some(kafka) => kafka.spawn(&self, &jobs, &shutdown),
+            None => (0..writers).for_each(|_| {
+                jobs.spawn(Arc::clone(&self).run_payments(Method::Points, shutdown.clone()));
+            }),
         }
         // They wait for the provider, not for the database; without one, what
         // was begun before is still put before people.
@@ -208,7 +229,10 @@ impl Booking {
             jobs.spawn(Arc::clone(&self).run_mailer(shutdown.clone()));
         }
         jobs.spawn(Arc::clone(&self).run_live(shutdown.clone()));
-        jobs.spawn(Arc::clone(&self).run_relay(shutdown));
+        // A relay waits for each message's receipt.
+        for _ in 0..if self.kafka.is_some() { writers.min(RELAYS) } else { 1 } {
+            jobs.spawn(Arc::clone(&self).run_relay(shutdown.clone()));
+        }
         jobs.close();
         jobs.wait().await;
     }

@@ -230,6 +230,17 @@ pub struct Booking {
     pub toss: Option<Toss>,
     /// Mail server and sender; `None` = no mail.
     pub mail: Option<Mail>,
+    /// Kafka; `None` = messages stay in the database.
+    pub kafka: Option<Kafka>,
+}
+
+/// Where messages also go.
+#[derive(Clone, Debug)]
+pub struct Kafka {
+    /// `host:port`, several with commas.
+    pub brokers: String,
+    /// What names of topics and groups begin with.
+    pub prefix: String,
 }
 
 /// Where mail goes out.

@@ -9,6 +9,7 @@ mod relay;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Booking;
@@ -23,7 +24,7 @@ const KEPT: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3_600)
 const LANES: u32 = 8;
 
 /// One message.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Message {
     /// Grows with every message; of one order, and of one seat, in the order of
     /// the changes.

@@ -110,8 +110,11 @@ impl Booking {
                 Ok(_) => {}
                 Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "outbox relay"),
             }
-            if shutdown.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_none() {
-                return;
+            tokio::select! {
+                () = shutdown.cancelled() => return,
+                // With Kafka a payment that was asked for has to get out first.
+                () = self.payment_work.notified(), if self.kafka.is_some() => {}
+                () = tokio::time::sleep(EVERY) => {}
             }
         }
     }

@@ -11,7 +11,7 @@ use ipnet::IpNet;
 
 use super::file::{self, File, HoldsKind, PassBinding, StoreKind};
 use super::{
-    Admin, Booking, Bypass, Config, Gate, Keys, Limits, Log, Mail, Mode, Order, Room, Store, Tls, Toss,
+    Admin, Booking, Bypass, Config, Gate, Kafka, Keys, Limits, Log, Mail, Mode, Order, Room, Store, Tls, Toss,
 };
 use crate::domain::line::Settings;
 
@@ -567,7 +567,31 @@ fn booking(file: &file::BookingFile, problems: &mut Problems) -> Booking {
         admin: file.admin.as_ref().map(|a| (a.email.clone(), a.password.clone())),
         toss: file.toss.as_ref().map(|file| toss(file, problems)),
         mail: file.mail.as_ref().map(|file| mail(file, problems)),
+        kafka: file.kafka.as_ref().map(|file| kafka(file, problems)),
     }
+}
+
+fn kafka(file: &file::KafkaFile, problems: &mut Problems) -> Kafka {
+    problems.require(
+        cfg!(feature = "kafka"),
+        "booking.kafka",
+        "expected a build with Kafka: cargo build --features kafka",
+    );
+    let broker = |text: &str| {
+        text.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+    };
+    problems.require(
+        file.brokers.split(',').all(broker),
+        "booking.kafka.brokers",
+        format!("expected \"host:9092\" or several with commas, found {:?}", file.brokers),
+    );
+    problems.require(
+        file.prefix.len() <= 200
+            && file.prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)),
+        "booking.kafka.prefix",
+        format!("expected at most 200 of a-z, A-Z, 0-9, \".\", \"_\" and \"-\", found {:?}", file.prefix),
+    );
+    Kafka { brokers: file.brokers.clone(), prefix: file.prefix.clone() }
 }
 
 fn mail(file: &file::MailFile, problems: &mut Problems) -> Mail {
@@ -587,8 +611,12 @@ fn mail(file: &file::MailFile, problems: &mut Problems) -> Mail {
 
 fn is_smtp(url: &str) -> bool {
     let Ok(url) = url.parse::<http::Uri>() else { return false };
+    let Some(authority) = url.authority() else { return false };
+    let server = authority.as_str().rsplit('@').next().unwrap_or_default();
+    let port = server.strip_prefix(authority.host()).unwrap_or(server);
     matches!(url.scheme_str(), Some("smtp" | "smtps"))
-        && url.host().is_some_and(|host| !host.is_empty())
+        && !authority.host().is_empty()
+        && (port.is_empty() || authority.port_u16().is_some())
         && matches!(url.path(), "" | "/")
         && matches!(url.query(), None | Some("tls=off"))
 }
@@ -664,5 +692,40 @@ mod tests {
         for text in ["", "t.test:8080", "[::1]:80", "[t.test]", "*.", "t.test/x", "127.0.0.1:80"] {
             assert_eq!(host(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_mail_server_is_named_by_its_url_and_never_repeated() {
+        for url in ["smtp://h", "smtp://u:p@h:587", "smtps://u:p@h", "smtp://h:25?tls=off", "smtp://[::1]:25"]
+        {
+            assert!(is_smtp(url), "{url}");
+        }
+        for url in ["", "h:25", "http://h", "smtp://", "smtp://h/x", "smtp://h?tls=maybe", "smtp://h:x"] {
+            assert!(!is_smtp(url), "{url}");
+        }
+        let mut problems = Problems::default();
+        let file = file::MailFile { smtp: "http://u:s3cret@h".into(), from: "nobody".into() };
+        let _ = mail(&file, &mut problems);
+        assert_eq!(problems.0.len(), 2);
+        assert!(!format!("{:?}", problems.0).contains("s3cret"));
+    }
+
+    #[test]
+    fn kafka_needs_a_build_that_has_it() {
+        let found = |brokers: &str, prefix: &str| {
+            let mut problems = Problems::default();
+            let _ = kafka(&file::KafkaFile { brokers: brokers.into(), prefix: prefix.into() }, &mut problems);
+            problems
+                .0
+                .into_iter()
+                .map(|(key, _)| key)
+                .filter(|key| key != "booking.kafka")
+                .collect::<Vec<_>>()
+        };
+        assert!(found("a:9092,b:9092", "sale-").is_empty());
+        assert_eq!(found("a:9092,", "a b"), ["booking.kafka.brokers", "booking.kafka.prefix"]);
+        let mut problems = Problems::default();
+        let _ = kafka(&file::KafkaFile { brokers: "a:1".into(), prefix: String::new() }, &mut problems);
+        assert_eq!(problems.0.is_empty(), cfg!(feature = "kafka"));
     }
 }

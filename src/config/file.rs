@@ -477,6 +477,8 @@ pub struct BookingFile {
     pub toss: Option<TossFile>,
     /// The mail server.
     pub mail: Option<MailFile>,
+    /// Kafka, in a build with the feature of that name.
+    pub kafka: Option<KafkaFile>,
 }
 
 impl Default for BookingFile {
@@ -499,6 +501,7 @@ impl Default for BookingFile {
             admin: None,
             toss: None,
             mail: None,
+            kafka: None,
         }
     }
 }
@@ -554,6 +557,17 @@ pub struct MailFile {
     pub smtp: String,
     /// Sender, such as `Tickets <tickets@example.com>`.
     pub from: String,
+}
+
+/// `[booking.kafka]`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KafkaFile {
+    /// `host:port`, several with commas; no TLS.
+    pub brokers: String,
+    /// What names of topics and groups begin with.
+    #[serde(default)]
+    pub prefix: String,
 }
 
 /// `log.format`

@@ -6,10 +6,12 @@ mod audit;
 mod cancel;
 mod cards;
 mod catalogue;
+mod described;
 mod doubt;
 mod holds;
-mod described;
 mod idempotency;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod live;
 mod mail;
 mod outbox;

@@ -30,11 +30,17 @@ impl Booking {
     /// # Errors
     /// [`DbError`]; the payment is claimed again when its lease runs out.
     pub async fn pay_once(&self) -> Result<bool, DbError> {
-        Ok(self.pay_one(Method::Points).await? || self.pay_one(Method::Toss).await?)
+        Ok(self.pay_one(Method::Points, None).await? || self.pay_one(Method::Toss, None).await?)
     }
 
-    async fn pay_one(&self, method: Method) -> Result<bool, DbError> {
-        let Some(claimed) = self.claim_payment(method, None).await? else { return Ok(false) };
+    /// Does this payment, unless it is done or another worker has it; whether it was ours.
+    #[cfg(feature = "kafka")]
+    pub(in crate::booking) async fn pay_this(&self, id: PaymentId) -> Result<bool, DbError> {
+        Ok(self.pay_one(Method::Points, Some(id)).await? || self.pay_one(Method::Toss, Some(id)).await?)
+    }
+
+    async fn pay_one(&self, method: Method, only: Option<PaymentId>) -> Result<bool, DbError> {
+        let Some(claimed) = self.claim_payment(method, only).await? else { return Ok(false) };
         match claimed.method {
             Method::Points => self.settle_paid(&claimed, Taken::FromWallet).await?,
             Method::Toss => self.pay_by_card(&claimed).await?,
@@ -88,7 +94,7 @@ impl Booking {
         };
         loop {
             let rung = bell.notified();
-            match self.pay_one(method).await {
+            match self.pay_one(method, None).await {
                 Ok(true) if !shutdown.is_cancelled() => {
                     // One ring may have brought several requests: wake a colleague.
                     bell.notify_one();

@@ -47,6 +47,7 @@ pub fn settings(database: &str) -> config::Booking {
         admin: Some((ADMIN.0.to_owned(), ADMIN.1.to_owned())),
         toss: None,
         mail: None,
+        kafka: None,
     }
 }
 
