@@ -164,12 +164,12 @@ impl Booking {
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let jobs = TaskTracker::new();
         for _ in 0..self.db.writers() {
-            jobs.spawn(Arc::clone(&self).run_payments(Method::Points, shutdown.clone()));
+            jobs.spawn(Arc::clone(&self).run_payments(Method::Points, false, shutdown.clone()));
         }
         // They wait for the provider, not for the database; without one, what
         // was begun before is still put before people.
-        for _ in 0..if self.toss.is_some() { CARD_WORKERS } else { 1 } {
-            jobs.spawn(Arc::clone(&self).run_payments(Method::Toss, shutdown.clone()));
+        for i in 0..if self.toss.is_some() { CARD_WORKERS } else { 1 } {
+            jobs.spawn(Arc::clone(&self).run_payments(Method::Toss, i > 0, shutdown.clone()));
         }
         if self.toss.is_some() {
             jobs.spawn(Arc::clone(&self).run_refunds(shutdown.clone()));
