@@ -24,7 +24,7 @@ with_bank! {
         bank.fault(json!({"on": "read", "times": 2, "silent": true})).await;
         let payment = fan.confirm(&order, &key).await.expect(202);
         assert_eq!(office.settled(&fan, &payment).await.json["status"], "COMPLETED");
-        assert_eq!(bank.payment(&key).await["captures"], 1);
+        bank.assert_taken_once(&key).await;
     }
 
     async fn a_capture_after_we_hung_up_counts_once(office, bank) {
@@ -34,7 +34,7 @@ with_bank! {
         bank.fault(json!({"on": "confirm", "times": 1, "delayMs": 4_000})).await;
         let payment = fan.confirm(&order, &key).await.expect(202);
         assert_eq!(office.settled(&fan, &payment).await.json["status"], "COMPLETED");
-        assert_eq!(bank.payment(&key).await["captures"], 1);
+        bank.assert_taken_once(&key).await;
     }
 
     async fn errors_of_the_bank_are_no_answer(office, bank) {
@@ -55,7 +55,7 @@ with_bank! {
             let payment = fan.confirm(&order, &key).await.expect(202);
             let paid = office.settled(&fan, &payment).await;
             assert_eq!(paid.json["status"], "COMPLETED", "{fault}");
-            assert_eq!(bank.payment(&key).await["captures"], 1, "{fault}");
+            bank.assert_taken_once(&key).await;
         }
     }
 
@@ -91,7 +91,7 @@ with_bank! {
         assert_eq!(office.status("B-3-2").await, "HELD");
         bank.reopen().await;
         assert_eq!(office.settled(&fan, &payment).await.json["status"], "COMPLETED");
-        assert_eq!(bank.payment(&key).await["captures"], 1);
+        bank.assert_taken_once(&key).await;
     }
 
     async fn a_refund_whose_answer_is_lost_goes_back_once(office, bank) {
@@ -149,7 +149,7 @@ async fn a_crash_between_confirm_and_record(database: Database) {
     assert!(office.booking.pay_once().await.expect("runs"), "the lease ran out");
     let path = format!("/api/payments/{}/status", payment.text("request_id"));
     assert_eq!(fan.get(&path).await.json["status"], "COMPLETED");
-    assert_eq!(bank.payment(&key).await["captures"], 1);
+    bank.assert_taken_once(&key).await;
     office.assert_sound().await;
 }
 
@@ -251,7 +251,7 @@ async fn connections_cut_in_mid_transaction_lose_and_double_nothing() {
         () = cut => unreachable!("goes on for ever"),
     }
     for (_, _, key) in &orders {
-        assert_eq!(bank.payment(key).await["captures"], 1);
+        bank.assert_taken_once(key).await;
     }
     until(async || office.booking.audit().await.ok().map(|findings| assert_eq!(findings, []))).await;
 }
