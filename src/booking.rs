@@ -211,13 +211,13 @@ impl Booking {
         match &self.kafka {
             Some(kafka) => kafka.spawn(&self, &jobs, &shutdown),
             None => (0..writers).for_each(|_| {
-                jobs.spawn(Arc::clone(&self).run_payments(Method::Points, shutdown.clone()));
+                jobs.spawn(Arc::clone(&self).run_payments(Method::Points, false, shutdown.clone()));
             }),
         }
         // They wait for the provider, not for the database; without one, what
         // was begun before is still put before people.
-        for _ in 0..if self.toss.is_some() { CARD_WORKERS } else { 1 } {
-            jobs.spawn(Arc::clone(&self).run_payments(Method::Toss, shutdown.clone()));
+        for i in 0..if self.toss.is_some() { CARD_WORKERS } else { 1 } {
+            jobs.spawn(Arc::clone(&self).run_payments(Method::Toss, i > 0, shutdown.clone()));
         }
         if self.toss.is_some() {
             jobs.spawn(Arc::clone(&self).run_refunds(shutdown.clone()));

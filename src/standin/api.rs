@@ -78,8 +78,11 @@ async fn confirm(
     let Ok(Json(body)) = body else { return respond(refused("INVALID_REQUEST")) };
     let key = body.payment_key.clone();
     let path = "/v1/payments/confirm".to_owned();
+    let sent = headers.get("idempotency-key").and_then(|value| value.to_str().ok());
+    let idempotency = sent.unwrap_or_default().to_owned();
     let act = move |bank: &StandIn| {
-        let done = bank.book.lock().confirm(&body.payment_key, &body.order_id, body.amount, bank.now());
+        let (key, order) = (&body.payment_key, &body.order_id);
+        let done = bank.book.lock().confirm(key, order, body.amount, &idempotency, bank.now());
         bank.tell(&done);
         answered(done)
     };

@@ -38,6 +38,11 @@ pub(super) struct Payment {
     pub(super) last_transaction: Option<String>,
     /// Times money was taken: never more than one.
     pub(super) captures: u32,
+    /// The idempotency key it was taken under.
+    pub(super) captured_under: String,
+    /// Confirms under another key after that: each would be money taken twice
+    /// at a provider that believes its callers.
+    pub(super) doubles: u32,
 }
 
 /// Money that went back.
@@ -113,6 +118,7 @@ impl Book {
         key: &str,
         order: &str,
         amount: i64,
+        idempotency: &str,
         now: Timestamp,
     ) -> Result<Payment, Refused> {
         let transaction = self.transaction();
@@ -120,7 +126,10 @@ impl Book {
         match payment.status {
             "IN_PROGRESS" => {}
             "EXPIRED" => return Err("NOT_FOUND_PAYMENT_SESSION"),
-            _ => return Err("ALREADY_PROCESSED_PAYMENT"),
+            _ => {
+                payment.doubles += u32::from(payment.captures > 0 && payment.captured_under != idempotency);
+                return Err("ALREADY_PROCESSED_PAYMENT");
+            }
         }
         if payment.order_id != order || payment.amount != amount {
             return Err("INVALID_REQUEST");
@@ -132,6 +141,7 @@ impl Book {
         }
         payment.status = "DONE";
         payment.captures += 1;
+        payment.captured_under = idempotency.to_owned();
         payment.amount = payment.approve_as.unwrap_or(payment.amount);
         payment.balance = payment.amount;
         payment.approved_at = Some(now);

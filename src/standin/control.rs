@@ -61,12 +61,14 @@ impl StandIn {
             cancels: Vec::new(),
             last_transaction: None,
             captures: 0,
+            captured_under: String::new(),
+            doubles: 0,
         };
         self.book.lock().open(payment)
     }
 }
 
-/// Every payment, with the times money was taken.
+/// Every payment, with the times money was taken, and nearly taken twice.
 async fn payments(State(bank): State<Arc<StandIn>>) -> Json<Value> {
     let book = bank.book.lock();
     let mut payments: Vec<_> = book.payments.values().collect();
@@ -76,6 +78,7 @@ async fn payments(State(bank): State<Arc<StandIn>>) -> Json<Value> {
         .map(|payment| {
             let mut shown = payment.json();
             shown["captures"] = json!(payment.captures);
+            shown["doubles"] = json!(payment.doubles);
             shown
         })
         .collect();

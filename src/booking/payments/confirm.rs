@@ -14,6 +14,7 @@ use crate::booking::accounts::auth::Caller;
 use crate::booking::pass::ThroughGate;
 use crate::booking::problem::{Body, Code, Problem};
 use crate::booking::providers::toss::is_key;
+use crate::booking::wallet::CURRENCY;
 use crate::domain::order::OrderId;
 use crate::domain::payment::PaymentStatus;
 use crate::domain::wallet::Money;
@@ -51,6 +52,11 @@ pub async fn confirm(
         return Err(Problem::new(Code::Invalid).because("paymentKey: expected 1 to 200 plain characters"));
     }
     let order: OrderId = given.order_id.parse().map_err(|_| Code::NotFound)?;
+    // In a currency with smaller units the two amounts would not mean the same.
+    let known = booking.order(order).await?.filter(|order| order.account == caller.account);
+    if known.is_some_and(|order| order.currency != CURRENCY) {
+        return Err(Problem::new(Code::Invalid).because(format!("orderId: cards pay in {CURRENCY} only")));
+    }
     let (amount, means) = (Money::new(given.amount), Means::Card(&given.payment_key));
     let id = booking.request_payment(order, caller.account, Some(amount), means).await?;
     booking.card_work.notify_one();

@@ -126,6 +126,12 @@ impl Booking {
 
     async fn claim_refund(&self) -> Result<Option<Claimed>, DbError> {
         let now = self.now();
+        // A look before the write: an idle worker takes no write lock.
+        let waits =
+            sqlx::query("SELECT 1 FROM refunds WHERE status = 'PENDING' AND lease_until <= $1 LIMIT 1");
+        if waits.bind(millis(now)).fetch_optional(self.db.read()).await?.is_none() {
+            return Ok(None);
+        }
         let sql = self.db.pick(
             "UPDATE refunds SET lease_until = $1, lease_epoch = lease_epoch + 1, tries = tries + 1
              WHERE id = (SELECT id FROM refunds WHERE status = 'PENDING' AND lease_until <= $2

@@ -137,7 +137,8 @@ pub async fn close(
 }
 
 impl Booking {
-    /// Puts a payment before people, once for each reason.
+    /// Puts a payment before people, once for each reason; not again for one
+    /// that a person has closed.
     pub(super) async fn stick(
         &self,
         key: &str,
@@ -145,6 +146,14 @@ impl Booking {
         reason: Reason,
         detail: &str,
     ) -> Result<(), DbError> {
+        let known = sqlx::query(
+            "SELECT 1 FROM stuck WHERE provider_key = $1 AND reason = $2
+             AND (ended_at IS NULL OR note <> 'settled') LIMIT 1",
+        );
+        let known = known.bind(key).bind(reason.as_str()).fetch_optional(self.db.read()).await?;
+        if known.is_some() {
+            return Ok(());
+        }
         let mut tx = self.db.begin().await?;
         let done = sqlx::query(
             "INSERT INTO stuck (id, provider_key, order_id, reason, detail, since_at)

@@ -23,6 +23,8 @@ const LEASE: Duration = Duration::from_secs(30);
 const CARD_LEASE: Duration = Duration::from_secs(90);
 /// Looked for this often when nobody rings: leases that ran out, other processes' requests.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
+/// And by those who only help where there is much to do.
+const HELPERS_LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 impl Booking {
     /// Does one waiting payment; whether there was one.
@@ -40,12 +42,30 @@ impl Booking {
     }
 
     async fn pay_one(&self, method: Method, only: Option<PaymentId>) -> Result<bool, DbError> {
+        if method == Method::Toss && only.is_none() && !self.some_card_waits().await? {
+            return Ok(false);
+        }
         let Some(claimed) = self.claim_payment(method, only).await? else { return Ok(false) };
         match claimed.method {
             Method::Points => self.settle_paid(&claimed, Taken::FromWallet).await?,
-            Method::Toss => self.pay_by_card(&claimed).await?,
+            Method::Toss => {
+                // The provider may take its time: a colleague looks for others.
+                self.card_work.notify_one();
+                self.pay_by_card(&claimed).await?;
+            }
         }
         Ok(true)
+    }
+
+    /// A look before the write: idle workers take no write lock.
+    async fn some_card_waits(&self) -> Result<bool, DbError> {
+        let row = sqlx::query(
+            "SELECT 1 FROM payments WHERE status = 'PENDING' AND method = 'toss' AND lease_until <= $1 LIMIT 1",
+        )
+        .bind(millis(self.now()))
+        .fetch_optional(self.db.read())
+        .await?;
+        Ok(row.is_some())
     }
 
     /// Takes the lease of this payment, or of the one that waits longest.
@@ -82,12 +102,14 @@ impl Booking {
         claimed_of_row(&row).map(Some)
     }
 
-    /// Does payments until told to stop.
+    /// Does payments until told to stop; a helper mostly waits to be rung for.
     pub(in crate::booking) async fn run_payments(
         self: Arc<Self>,
         method: Method,
+        helper: bool,
         shutdown: CancellationToken,
     ) {
+        let look_again = if helper { HELPERS_LOOK_AGAIN } else { LOOK_AGAIN };
         let bell = match method {
             Method::Points => &self.payment_work,
             Method::Toss => &self.card_work,
@@ -108,7 +130,7 @@ impl Booking {
             tokio::select! {
                 () = shutdown.cancelled() => return,
                 () = rung => {}
-                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = tokio::time::sleep(look_again) => {}
             }
         }
     }

@@ -22,7 +22,7 @@ with_bank! {
         assert_eq!((&paid.json["status"], &paid.json["reason"]), (&json!("COMPLETED"), &json!(null)));
         assert_eq!(paid.json["tickets"].as_array().map(Vec::len), Some(3));
         assert_eq!(office.status("A-1-1").await, "SOLD");
-        assert_eq!(bank.payment(&key).await["captures"], 1);
+        bank.assert_taken_once(&key).await;
         fan.confirm(&order, &key).await.refused(409, "already_paid");
 
         let cancel = format!("/api/orders/{}/cancel", order.text("order_id"));
@@ -110,7 +110,19 @@ with_bank! {
         assert!(plain.iter().all(|a| a.status == 202 || a.code() == "already_paid"));
         let paid = office.settled(&fan, &answers[0].clone().expect(202)).await;
         assert_eq!(paid.json["status"], "COMPLETED");
-        assert_eq!(bank.payment(&key).await["captures"], 1);
+        bank.assert_taken_once(&key).await;
+    }
+
+    async fn a_second_confirm_under_another_key_would_be_seen(office, bank) {
+        let fan = office.fan(0).await;
+        let order = fan.ordered(&["A-5-3"]).await;
+        let key = bank.agree(&order).await;
+        let payment = fan.confirm(&order, &key).await.expect(202);
+        office.settled(&fan, &payment).await;
+        bank.assert_taken_once(&key).await;
+        let body = json!({"paymentKey": key, "orderId": order.json["order_id"], "amount": order.json["amount"]});
+        bank.merchant("/v1/payments/confirm", body).await.expect(400);
+        assert_eq!(bank.payment(&key).await["doubles"], 1);
     }
 
     async fn another_amount_than_the_orders_goes_back(office, bank) {

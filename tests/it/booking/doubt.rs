@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
+use usher::booking::db::Db;
 use usher::config::Toss;
 
 use crate::support::booking::{Database, until};
@@ -23,7 +24,7 @@ with_bank! {
         bank.fault(json!({"on": "read", "times": 2, "silent": true})).await;
         let payment = fan.confirm(&order, &key).await.expect(202);
         assert_eq!(office.settled(&fan, &payment).await.json["status"], "COMPLETED");
-        assert_eq!(bank.payment(&key).await["captures"], 1);
+        bank.assert_taken_once(&key).await;
     }
 
     async fn a_capture_after_we_hung_up_counts_once(office, bank) {
@@ -33,7 +34,7 @@ with_bank! {
         bank.fault(json!({"on": "confirm", "times": 1, "delayMs": 4_000})).await;
         let payment = fan.confirm(&order, &key).await.expect(202);
         assert_eq!(office.settled(&fan, &payment).await.json["status"], "COMPLETED");
-        assert_eq!(bank.payment(&key).await["captures"], 1);
+        bank.assert_taken_once(&key).await;
     }
 
     async fn errors_of_the_bank_are_no_answer(office, bank) {
@@ -54,7 +55,7 @@ with_bank! {
             let payment = fan.confirm(&order, &key).await.expect(202);
             let paid = office.settled(&fan, &payment).await;
             assert_eq!(paid.json["status"], "COMPLETED", "{fault}");
-            assert_eq!(bank.payment(&key).await["captures"], 1, "{fault}");
+            bank.assert_taken_once(&key).await;
         }
     }
 
@@ -90,7 +91,7 @@ with_bank! {
         assert_eq!(office.status("B-3-2").await, "HELD");
         bank.reopen().await;
         assert_eq!(office.settled(&fan, &payment).await.json["status"], "COMPLETED");
-        assert_eq!(bank.payment(&key).await["captures"], 1);
+        bank.assert_taken_once(&key).await;
     }
 
     async fn a_refund_whose_answer_is_lost_goes_back_once(office, bank) {
@@ -148,8 +149,50 @@ async fn a_crash_between_confirm_and_record(database: Database) {
     assert!(office.booking.pay_once().await.expect("runs"), "the lease ran out");
     let path = format!("/api/payments/{}/status", payment.text("request_id"));
     assert_eq!(fan.get(&path).await.json["status"], "COMPLETED");
-    assert_eq!(bank.payment(&key).await["captures"], 1);
+    bank.assert_taken_once(&key).await;
     office.assert_sound().await;
+}
+
+/// The unique index has the last word on a seat; whoever paid for it second
+/// gets the money back.
+async fn a_seat_lost_after_the_capture(database: Database) {
+    let Some((office, bank)) = toss::idle_office(database, |_| {}).await else { return };
+    let fan = office.fan(0).await;
+    let order = fan.ordered(&["B-7-1"]).await;
+    let key = bank.agree(&order).await;
+    let payment = fan.confirm(&order, &key).await.expect(202);
+    let db = Db::open(&office.database).await.expect("the same database");
+    let plant = [
+        "INSERT INTO tickets (id, event_id, seat_idx, seat_id, order_id, account_id, status, created_at)
+         SELECT 'planted', o.event_id, i.seat_idx, i.seat_id, o.id, o.account_id, 'VALID', 0
+         FROM orders o JOIN order_items i ON i.order_id = o.id",
+        "DELETE FROM tickets WHERE id = 'planted'",
+    ];
+    run(&db, plant[0]).await;
+    assert!(office.booking.pay_once().await.expect("runs"));
+    run(&db, plant[1]).await;
+    let path = format!("/api/payments/{}/status", payment.text("request_id"));
+    let failed = fan.get(&path).await;
+    assert_eq!((&failed.json["status"], &failed.json["reason"]), (&json!("FAILED"), &json!("seats_taken")));
+    let there = bank.payment(&key).await;
+    assert_eq!((&there["captures"], &there["balanceAmount"]), (&json!(1), &json!(0)));
+    office.assert_sound().await;
+}
+
+async fn run(db: &Db, sql: &'static str) {
+    let mut tx = db.begin().await.expect("a transaction");
+    sqlx::query(sql).execute(&mut *tx).await.expect("runs");
+    tx.commit().await.expect("commits");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seat_lost_after_the_capture_on_sqlite() {
+    a_seat_lost_after_the_capture(Database::File).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seat_lost_after_the_capture_on_postgres() {
+    a_seat_lost_after_the_capture(Database::Postgres).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -208,7 +251,7 @@ async fn connections_cut_in_mid_transaction_lose_and_double_nothing() {
         () = cut => unreachable!("goes on for ever"),
     }
     for (_, _, key) in &orders {
-        assert_eq!(bank.payment(key).await["captures"], 1);
+        bank.assert_taken_once(key).await;
     }
     until(async || office.booking.audit().await.ok().map(|findings| assert_eq!(findings, []))).await;
 }

@@ -151,6 +151,7 @@ with_bank! {
         fan.post(&close, json!({"note": "mine"})).await.refused(403, "forbidden");
         admin.post(&close, json!({"note": "the bank found it"})).await.expect(204);
         admin.post(&close, json!({"note": "again"})).await.refused(404, "not_found");
+        compare(&office).await;
         assert_eq!(office.stuck().await, Vec::<String>::new());
     }
 

@@ -91,6 +91,12 @@ impl Bank {
         all.into_iter().find(|payment| payment["paymentKey"] == key).expect("a payment")
     }
 
+    /// Asserts that money was taken once, and never asked for under a second key.
+    pub async fn assert_taken_once(&self, key: &str) {
+        let payment = self.payment(key).await;
+        assert_eq!((&payment["captures"], &payment["doubles"]), (&json!(1), &json!(0)), "{payment}");
+    }
+
     /// What a merchant other than the office does with the same key.
     pub async fn merchant(&self, path: &str, body: Value) -> Answer {
         use base64::Engine as _;
