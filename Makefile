@@ -7,7 +7,7 @@
 CARGO ?= cargo
 SHELL := /bin/bash
 .DEFAULT_GOAL := run
-.PHONY: run build test test-kafka lint fmt bench tools-build tools-test tools-kafka tools-bench
+.PHONY: run build test test-api test-kafka lint fmt bench tools-build tools-test tools-kafka tools-bench
 
 run: build
 	./target/release/usher demo
@@ -22,6 +22,11 @@ test: tools-test lint
 # The feature `kafka` against a broker on this machine, which is built first.
 test-kafka: tools-kafka
 	CARGO=$(CARGO) tests/kafka/run
+
+# Minutes long, and needs Python and PyPI: by hand.
+test-api:
+	$(CARGO) build --locked
+	tests/api/run
 
 lint:
 	$(CARGO) fmt --check
