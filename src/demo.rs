@@ -30,14 +30,14 @@ pub(crate) fn prepare(config: &Config, keys: &Keys) -> anyhow::Result<(Process, 
     // The office believes this gate and no other.
     let assertion_keys = [Some(keys.current), keys.previous].into_iter().flatten().collect();
     let mut office = BookingConfig { require_pass: true, assertion_keys, ..config.booking.clone() };
-    let mut words = welcome(config);
+    let mut cards = String::new();
     // Settings that name a provider are taken at their word.
     if office.toss.is_none() {
         let bank = bank(config)?;
-        words.push_str(&format!(
-            "\n\x20 cards         http://{}/stand-in/payments   no money moves\n",
+        cards = format!(
+            "\x20 cards         http://{}/stand-in/payments   the payment stand-in: no money moves\n",
             bank.listen
-        ));
+        );
         office.toss = Some(Toss {
             base_url: format!("http://{}", bank.listen),
             secret_key: bank.secret_key.clone(),
@@ -48,7 +48,7 @@ pub(crate) fn prepare(config: &Config, keys: &Keys) -> anyhow::Result<(Process, 
     }
     process.add_booking(&office, true)?;
     process.add_gate(config, keys, None)?;
-    Ok((process, words))
+    Ok((process, welcome(config, &cards)))
 }
 
 /// The stand-in on its port, or on a free one, telling the office what changes.
@@ -59,7 +59,7 @@ fn bank(config: &Config) -> anyhow::Result<standin::Options> {
     Ok(standin::Options { listen, webhook: webhook.parse().ok(), ..standin::Options::default() })
 }
 
-fn welcome(config: &Config) -> String {
+fn welcome(config: &Config, cards: &str) -> String {
     let gate = reachable(config.gate.listen);
     let admin = reachable(config.admin.listen);
     let office = reachable(config.booking.listen);
@@ -70,6 +70,7 @@ fn welcome(config: &Config) -> String {
          \x20 the API       http://{gate}/api/docs\n\
          \x20 operators     http://{admin}/metrics   and `usher room list`\n\
          \x20 behind it     http://{office}/           the booking office itself\n\
+         {cards}\
          \n\
          What to try: open the sale, then send a crowd and open it once more in a private window:\n\
          \x20 usher swarm --target http://{gate} --visitors 500 --path /api/events\n"
