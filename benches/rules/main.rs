@@ -5,6 +5,7 @@
 
 mod line;
 mod rank;
+mod seats;
 mod tokens;
 
 use std::time::Duration;
@@ -21,5 +22,5 @@ fn short() -> Criterion {
         .without_plots()
 }
 
-criterion_group! { name = rules; config = short(); targets = rank::rank, line::tick, tokens::tokens, tokens::page }
+criterion_group! { name = rules; config = short(); targets = rank::rank, line::tick, seats::best, tokens::tokens, tokens::page }
 criterion_main!(rules);

@@ -83,8 +83,30 @@ impl FreeSeats {
         })
     }
 
-    fn count(&self, range: Range<u32>) -> u32 {
-        self.runs(range).map(|run| run.end - run.start).sum()
+    /// Up to 64 seats from `first` on, the first in the lowest bit.
+    fn word(&self, first: u32, len: u32) -> u64 {
+        let at = |word: u32| self.0.get(word as usize).copied().unwrap_or(0);
+        let (word, shift) = (first / 64, first % 64);
+        let above = if shift == 0 { 0 } else { at(word + 1) << (64 - shift) };
+        (at(word) >> shift | above) & (u64::MAX >> (64 - len.clamp(1, 64)))
+    }
+
+    fn count(&self, row: &Row) -> u32 {
+        (0..row.len).step_by(64).map(|at| self.word(row.first + at, row.len - at).count_ones()).sum()
+    }
+
+    /// Whether the row may have so many side by side; exact up to 64 seats a row.
+    fn may_fit(&self, row: &Row, count: u32) -> bool {
+        if row.len > 64 {
+            return true;
+        }
+        let (mut starts, mut run) = (self.word(row.first, row.len), 1);
+        while run < count && starts != 0 {
+            let more = run.min(count - run);
+            starts &= starts >> more;
+            run += more;
+        }
+        starts != 0
     }
 }
 
@@ -114,22 +136,34 @@ pub struct Choice {
 const NEAR_EQUAL: u32 = 4;
 /// How far behind the next row is, in the measure of [`off_middle`].
 const ROW_COST: u32 = 8;
+/// What a gap that the party fills exactly is worth: a row.
+const NOT_FILLED: u32 = ROW_COST;
+/// What it costs to leave free seats on both sides.
+const CUT_IN_TWO: u32 = 4;
 /// Near-equal places to draw from, at most.
 const DRAWN_FROM: usize = 8;
+/// Doublings of both for one who was too slow.
+const MOST_DOUBLINGS: u32 = 6;
 
 /// The best free seats of `rows`, or `None` when fewer than `count` are free.
 ///
 /// `count` is at least one; `lot` is any random number.
 #[must_use]
 pub fn choose(rows: &[Row], free: &FreeSeats, count: u32, lot: u64) -> Option<Choice> {
-    side_by_side(rows, free, count, lot)
+    choose_in_a_crowd(rows, free, count, lot, 0)
+}
+
+/// The same after `lost` choices were taken by others while they were made: each
+/// doubles what counts as near-equal, so that a crowd spreads instead of falling
+/// over the same few places again.
+#[must_use]
+pub fn choose_in_a_crowd(rows: &[Row], free: &FreeSeats, count: u32, lot: u64, lost: u32) -> Option<Choice> {
+    side_by_side(rows, free, count, lot, lost.min(MOST_DOUBLINGS))
         .map(|start| Choice {
             seats: (start..start + count).map(SeatIndex).collect(),
             arrangement: Arrangement::Adjacent,
         })
-        .or_else(|| one_row(rows, free, count))
-        .or_else(|| near_rows(rows, free, count))
-        .or_else(|| anywhere(rows, free, count))
+        .or_else(|| scattered(rows, free, count))
 }
 
 /// How named seats lie.
@@ -159,10 +193,10 @@ struct Place {
 }
 
 /// The first seat of the place to give.
-fn side_by_side(rows: &[Row], free: &FreeSeats, count: u32, lot: u64) -> Option<u32> {
-    let mut best = Best::default();
+fn side_by_side(rows: &[Row], free: &FreeSeats, count: u32, lot: u64, doublings: u32) -> Option<u32> {
+    let mut best = Best::new(NEAR_EQUAL << doublings, DRAWN_FROM << doublings);
     for row in rows.iter().filter(|row| row.len >= count) {
-        if best.is_full_below(row.from_stage * ROW_COST) {
+        if best.is_full_below(row.from_stage * ROW_COST) || !free.may_fit(row, count) {
             continue;
         }
         for run in free.runs(row.first..row.first + row.len) {
@@ -188,10 +222,21 @@ fn places_in(row: &Row, run: Range<u32>, count: u32) -> impl Iterator<Item = Pla
         let (row, run) = (row.clone(), run.clone());
         around.chain(ends).map(move |start| Place {
             orphans: start - run.start == 1 || run.end - (start + count) == 1,
-            cost: row.from_stage * ROW_COST + off_middle(&row, start, count),
+            cost: row.from_stage * ROW_COST
+                + off_middle(&row, start, count)
+                + left_over(&row, &run, start, count),
             start,
         })
     })
+}
+
+/// What speaks against the free seats that stay beside the place: the fewer and
+/// larger stretches are left, the longer parties find room.
+fn left_over(row: &Row, run: &Range<u32>, start: u32, count: u32) -> u32 {
+    let cuts = start != run.start && start + count != run.end;
+    let untouched = run.end - run.start == row.len;
+    let fills = run.end - run.start == count;
+    if fills { 0 } else { NOT_FILLED + if cuts && !untouched { CUT_IN_TWO } else { 0 } }
 }
 
 /// Half seats between the middle of the place and that of its row.
@@ -200,42 +245,62 @@ fn off_middle(row: &Row, start: u32, count: u32) -> u32 {
 }
 
 /// The cheapest places seen so far, cheapest first, of the better kind only.
-#[derive(Default)]
-struct Best(Vec<Place>);
+struct Best {
+    places: Vec<Place>,
+    /// Above the best one's cost and still drawn from.
+    near_equal: u32,
+    most: usize,
+}
 
 impl Best {
+    fn new(near_equal: u32, most: usize) -> Self {
+        Self { places: Vec::with_capacity(most + 1), near_equal, most }
+    }
+
     fn offer(&mut self, place: Place) {
-        if let Some(best) = self.0.first() {
-            let worse = (place.orphans, place.cost) > (best.orphans, best.cost + NEAR_EQUAL);
-            if worse {
-                return;
-            }
+        let limit = |best: &Place| (best.orphans, best.cost + self.near_equal);
+        let full = self.places.len() == self.most;
+        if self.places.first().is_some_and(|best| (place.orphans, place.cost) > limit(best))
+            || full && self.places.last().is_some_and(|last| *last < place)
+        {
+            return;
         }
-        let at = self.0.partition_point(|other| *other < place);
-        self.0.insert(at, place);
-        let limit = (self.0[0].orphans, self.0[0].cost + NEAR_EQUAL);
-        self.0.retain(|place| (place.orphans, place.cost) <= limit);
-        self.0.truncate(DRAWN_FROM);
+        let at = self.places.partition_point(|other| *other < place);
+        self.places.insert(at, place);
+        if at == 0 {
+            let limit = limit(&place);
+            self.places.retain(|place| (place.orphans, place.cost) <= limit);
+        }
+        self.places.truncate(self.most);
     }
 
     /// Whether nothing that costs `cost` or more can still be drawn.
     fn is_full_below(&self, cost: u32) -> bool {
-        self.0.first().is_some_and(|best| !best.orphans && best.cost + NEAR_EQUAL < cost)
+        self.places.first().is_some_and(|best| !best.orphans && best.cost + self.near_equal < cost)
     }
 
     fn draw(&self, lot: u64) -> Option<u32> {
-        let places = self.0.len() as u64;
-        (places > 0).then(|| self.0[(lot % places) as usize].start)
+        let places = self.places.len() as u64;
+        (places > 0).then(|| self.places[(lot % places) as usize].start)
     }
+}
+
+/// Seats that are not side by side, as close as can be.
+fn scattered(rows: &[Row], free: &FreeSeats, count: u32) -> Option<Choice> {
+    let counts: Vec<u32> = rows.iter().map(|row| free.count(row)).collect();
+    if counts.iter().sum::<u32>() < count {
+        return None;
+    }
+    one_row(rows, &counts, free, count)
+        .or_else(|| near_rows(rows, &counts, free, count))
+        .or_else(|| anywhere(rows, free, count))
 }
 
 /// The nearest row that has enough free seats, not all side by side: the ones
 /// in it that lie closest together.
-fn one_row(rows: &[Row], free: &FreeSeats, count: u32) -> Option<Choice> {
-    let row = rows
-        .iter()
-        .filter(|row| free.count(row.first..row.first + row.len) >= count)
-        .min_by_key(|row| row.from_stage)?;
+fn one_row(rows: &[Row], counts: &[u32], free: &FreeSeats, count: u32) -> Option<Choice> {
+    let enough = rows.iter().zip(counts).filter(|(_, free)| **free >= count);
+    let (row, _) = enough.min_by_key(|(row, _)| row.from_stage)?;
     let seats: Vec<u32> = free.runs(row.first..row.first + row.len).flatten().collect();
     let window = seats
         .windows(count as usize)
@@ -244,24 +309,30 @@ fn one_row(rows: &[Row], free: &FreeSeats, count: u32) -> Option<Choice> {
 }
 
 /// Seats from as few neighbouring rows of one section as possible.
-fn near_rows(rows: &[Row], free: &FreeSeats, count: u32) -> Option<Choice> {
-    let mut best: Option<(u32, u32, Vec<SeatIndex>)> = None;
-    for (i, first) in rows.iter().enumerate() {
-        let mut seats = Vec::new();
-        for row in rows[i..].iter().take_while(|row| row.section == first.section) {
-            seats.extend(free.runs(row.first..row.first + row.len).flatten().map(SeatIndex));
-            if seats.len() >= count as usize {
-                let rows_used = row.from_stage.abs_diff(first.from_stage);
-                let key = (rows_used, first.from_stage);
-                if best.as_ref().is_none_or(|(used, from, _)| key < (*used, *from)) {
-                    seats.truncate(count as usize);
-                    best = Some((key.0, key.1, seats));
-                }
-                break;
+fn near_rows(rows: &[Row], counts: &[u32], free: &FreeSeats, count: u32) -> Option<Choice> {
+    let mut best: Option<(u32, u32, Range<usize>)> = None;
+    // A window of rows that has enough; its ends only move on.
+    let (mut end, mut kept) = (0, 0);
+    for (start, first) in rows.iter().enumerate() {
+        if end < start {
+            (end, kept) = (start, 0);
+        }
+        while kept < count && rows.get(end).is_some_and(|row| row.section == first.section) {
+            kept += counts[end];
+            end += 1;
+        }
+        if kept >= count {
+            let key = (rows[end - 1].from_stage.abs_diff(first.from_stage), first.from_stage);
+            if best.as_ref().is_none_or(|(used, from, _)| key < (*used, *from)) {
+                best = Some((key.0, key.1, start..end));
             }
         }
+        kept = kept.saturating_sub(counts[start]);
     }
-    best.map(|(_, _, seats)| Choice { seats, arrangement: Arrangement::NearRows })
+    let (.., window) = best?;
+    let seats = rows[window].iter().flat_map(|row| free.runs(row.first..row.first + row.len).flatten());
+    let seats = seats.take(count as usize).map(SeatIndex).collect();
+    Some(Choice { seats, arrangement: Arrangement::NearRows })
 }
 
 /// Whatever is left, nearest the stage first.
@@ -278,5 +349,7 @@ fn anywhere(rows: &[Row], free: &FreeSeats, count: u32) -> Option<Choice> {
     (seats.len() == count as usize).then_some(Choice { seats, arrangement: Arrangement::Apart })
 }
 
+#[cfg(test)]
+mod quality;
 #[cfg(test)]
 mod tests;

@@ -99,7 +99,8 @@ fn plan(seed: u64) -> Vec<Step> {
     let mut steps = vec![Step::Load(1, vec![Seat::Free; SEATS as usize])];
     while steps.len() < STEPS {
         let (id, owner) = (dice.random_range(0..=next), dice.random_range(1..=4));
-        let mut seats: Vec<_> = (0..dice.random_range(1..=3)).map(|_| dice.random_range(0..=SEATS)).collect();
+        let mut seats: Vec<_> =
+            (0..dice.random_range(1..=3)).map(|_| dice.random_range(0..=SEATS + 3)).collect();
         seats.sort_unstable();
         seats.dedup();
         let seats: Vec<_> = seats.into_iter().map(SeatIndex).collect();
@@ -126,7 +127,9 @@ fn plan(seed: u64) -> Vec<Step> {
                 let sold =
                     |n: u32| if n.is_multiple_of(5) { Seat::Sold(HoldEpoch::start(1)) } else { Seat::Free };
                 generation += 1;
-                Step::Load(generation, (0..SEATS).map(sold).collect())
+                // Sections grow.
+                let seats = SEATS + dice.random_range(0..4);
+                Step::Load(generation, (0..seats).map(sold).collect())
             }
             _ => Step::Forget,
         };

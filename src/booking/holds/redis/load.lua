@@ -1,6 +1,16 @@
--- ARGV: time, epoch to start after, seats, STATUS, EPOCH. Nothing when it is known.
+-- ARGV: time, epoch to start after, seats, STATUS, EPOCH. Of an event that is known
+-- only what it has more than is known.
 
-if is_loaded then return 0 end
+if is_loaded then
+  local count = tonumber(ARGV[3])
+  if count > seats_there then
+    call('APPEND', STATUS, ARGV[4]:sub(seats_there + 1))
+    call('APPEND', EPOCH, ARGV[5]:sub(seats_there * WIDTH + 1))
+    call('HSET', FLOOR, 'seats', count)
+    raise_version(1)
+  end
+  return 0
+end
 call('SET', STATUS, ARGV[4])
 call('SET', EPOCH, ARGV[5])
 call('HSET', FLOOR, 'epoch', ARGV[2], 'version', ARGV[2], 'seats', ARGV[3])
