@@ -257,7 +257,7 @@ impl Room {
 
     fn waiting(&self, view: &View, place: Presented, now: Timestamp, pace: &Pace, chance: f64) -> Waiting {
         if view.standing.is_some() {
-            self.memory.saw(place.number);
+            self.memory.saw(view.epoch, place.number);
         }
         let position = match (view.standing.is_some(), place.position) {
             (true, 0) => view.rank.ahead(place.number) + 1,
@@ -420,7 +420,7 @@ impl Room {
         let name = self.config.load().name.clone();
         let epoch = Epoch(self.now().as_millis());
         self.store.clear(&name, epoch, self.view.load().epoch).await?;
-        self.memory.clear();
+        self.memory.clear(epoch);
         let rank = Arc::new(Rank::new());
         self.heartbeats.clear();
         self.view.rcu(|view| View { epoch, rank: Arc::clone(&rank), ..View::clone(view) });

@@ -33,6 +33,7 @@ pub(crate) fn page(c: &mut Criterion) {
         message: Some("Doors open at noon."),
         return_to: "/events/1/seats",
         status_url: "/queue/status?room=main",
+        stock: None,
     };
     c.bench_function("page/waiting", |b| b.iter(|| pages.waiting(black_box(Language::Ko), &shown)));
 }

@@ -10,6 +10,7 @@ use super::seal::{SealedPass, SealedPlace};
 use super::session::Known;
 use super::site::Site;
 use super::visitor::{Carrier, Visitor};
+use crate::domain::id::Epoch;
 use crate::domain::place::{Intent, Reason, Turn};
 use crate::domain::time::Timestamp;
 use crate::queue::{Poll, Presented, Waiting};
@@ -78,6 +79,8 @@ impl Gate {
         }
         let newcomer = visitor.place.is_none_or(|p| p.place.epoch != site.room.view().epoch);
         let lost = alive.filter(|_| !newcomer && site.room.is_coming_back());
+        // Of this line, whatever becomes of it meanwhile.
+        let epoch = site.room.view().epoch;
         let turn = match (how, lost) {
             (How::Pass, _) => site.room.look(id).await,
             (_, Some(sealed)) => site.room.come_back(id, &sealed.place).await,
@@ -92,7 +95,7 @@ impl Gate {
             }
             turn => turn,
         };
-        let arrived = self.arrived(site, visitor, turn, now);
+        let arrived = self.arrived(site, visitor, turn, epoch, now);
         if how == How::Poll && lost.is_none() && !matches!(arrived, Arrived::Admitted(_)) {
             self.pace_out(site, visitor, &arrived, now);
         }
@@ -141,16 +144,16 @@ impl Gate {
         site: &Site,
         visitor: &Visitor,
         turn: Result<Turn, StoreError>,
+        epoch: Epoch,
         now: Timestamp,
     ) -> Arrived {
-        let view = site.room.view();
         match turn {
             Ok(Turn::Waiting { number, joined_at }) => {
                 let position = visitor
                     .place
-                    .filter(|p| p.place.number == number && p.place.epoch == view.epoch)
+                    .filter(|p| p.place.number == number && p.place.epoch == epoch)
                     .map_or(0, |p| p.place.position);
-                let place = Presented { epoch: view.epoch, number, joined_at, position };
+                let place = Presented { epoch, number, joined_at, position };
                 match site.room.show(place, now, self.chance()) {
                     Poll::Waiting(waiting) => Arrived::Waiting(waiting),
                     // Admitted between two answers: the next poll claims.
@@ -165,7 +168,7 @@ impl Gate {
                     site.room.waited(now.since(place.place.joined_at));
                 }
                 let id = visitor.id.unwrap_or_else(|| unreachable!("only a known visitor is asked about"));
-                Arrived::Admitted(Some(SealedPass { visitor: id, epoch: view.epoch, pass }))
+                Arrived::Admitted(Some(SealedPass { visitor: id, epoch, pass }))
             }
             Ok(Turn::Ended { reason, .. }) => Arrived::Ended(reason),
             Ok(Turn::Full) => Arrived::Full,

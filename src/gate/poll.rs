@@ -25,7 +25,9 @@ impl Gate {
         let site = self.site_called(room_in(query), get, || request::host_name(host)).ok()?;
         let now = site.room.now();
         let visitor = self.visitor(&site, get, now);
-        if site.is_open_to_all() || visitor.carrier == Carrier::Session {
+        // A poll is counted once: one that must go to the store is not counted here.
+        let store_first = site.room.is_coming_back();
+        if store_first || site.is_open_to_all() || visitor.carrier == Carrier::Session {
             return None;
         }
         let arrived = self.in_view(&site, &visitor, How::Poll, now)?;

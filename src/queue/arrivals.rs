@@ -125,7 +125,9 @@ pub(super) async fn run(room: &Room) {
     loop {
         let group = room.arrivals.group().await;
         let view = room.view();
-        let (degraded, rebuilding) = (view.degraded, view.rebuilding);
+        // A line that somebody's place tells of comes first, too.
+        let degraded = view.degraded || room.memory.is_told();
+        let rebuilding = view.rebuilding;
         drop(view);
         if !degraded {
             serve(room, group).await;

@@ -38,6 +38,8 @@ pub(super) struct State {
     pub(super) recoveries: u64,
     /// The loss after which this gate put back what it remembers.
     pub(super) told: u64,
+    /// The state of the memory of passes that was put back last.
+    pub(super) put: Option<u64>,
     estimate: Estimate,
     sent_at: Duration,
 }
@@ -95,7 +97,7 @@ async fn step(room: &Room, state: &mut State) -> Result<Duration, StoreError> {
 /// One round while the store's line comes back: as in an outage, but that places
 /// may be shown.
 async fn come_back(room: &Room, state: &mut State, report: Report) -> Result<Duration, StoreError> {
-    recovery::put_back(room, state, &report.standing).await?;
+    recovery::put_back(room, state, &report).await?;
     let standing = report.standing;
     let left = standing.recovering_until.since(standing.now);
     if standing.epoch != room.view().epoch {
@@ -171,8 +173,8 @@ async fn snapshot(room: &Room, state: &mut State, standing: &Standing) -> Result
         room.revoke_here(&pass);
     }
     room.heartbeats.clear();
-    if standing.epoch != room.view().epoch {
-        room.memory.clear();
+    if standing.epoch != state.epoch {
+        room.memory.clear(standing.epoch);
     }
     (state.epoch, state.log_seq) = (standing.epoch, standing.log_seq);
     (state.recoveries, state.told) = (standing.recoveries, standing.recoveries);
@@ -183,7 +185,7 @@ async fn snapshot(room: &Room, state: &mut State, standing: &Standing) -> Result
 async fn follow(room: &Room, state: &mut State, report: &Report) -> Result<Arc<Rank>, StoreError> {
     let view = room.view().clone();
     // Another line, or one that was lost and came back.
-    let same = report.standing.epoch == view.epoch && report.standing.recoveries == state.recoveries;
+    let same = report.standing.epoch == state.epoch && report.standing.recoveries == state.recoveries;
     if !same || report.standing.log_seq < state.log_seq {
         return snapshot(room, state, &report.standing).await;
     }

@@ -29,24 +29,33 @@ const RANGE: usize = 20_000;
 /// What a gate remembers beside its view.
 #[derive(Default)]
 pub(super) struct Memory {
+    /// The line that the highest number is of.
+    epoch: Mutex<Epoch>,
     /// The highest number seen in a place that was given or shown here.
     highest: AtomicU64,
     /// Live passes that were given, prolonged or shown here.
     inside: Mutex<HashMap<PlaceNumber, (VisitorId, Pass)>>,
+    /// Raised with each change of those.
+    changes: AtomicU64,
     /// A line that somebody's place tells of, and the store does not.
     told_of: Mutex<Option<Known>>,
 }
 
 impl Memory {
-    pub(super) fn saw(&self, PlaceNumber(number): PlaceNumber) {
+    pub(super) fn saw(&self, epoch: Epoch, PlaceNumber(number): PlaceNumber) {
         if number > self.highest.load(Ordering::Relaxed) {
-            self.highest.fetch_max(number, Ordering::Relaxed);
+            // A place of a line that was cleared a moment ago tells nothing of this one.
+            let of = self.epoch.lock();
+            if *of == epoch {
+                self.highest.fetch_max(number, Ordering::Relaxed);
+            }
         }
     }
 
     pub(super) fn is_inside(&self, visitor: VisitorId, pass: Pass) {
-        self.saw(pass.number);
-        self.inside.lock().insert(pass.number, (visitor, pass));
+        if self.inside.lock().insert(pass.number, (visitor, pass)) != Some((visitor, pass)) {
+            self.changes.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn is_out(&self, number: PlaceNumber) {
@@ -57,11 +66,25 @@ impl Memory {
         self.inside.lock().retain(|_, (_, pass)| pass.is_live(now));
     }
 
-    /// Another line begins.
-    pub(super) fn clear(&self) {
-        self.highest.store(0, Ordering::Relaxed);
+    /// Another line begins, and what was known of the one before is void.
+    pub(super) fn clear(&self, epoch: Epoch) {
+        self.follow(epoch);
         self.inside.lock().clear();
         *self.told_of.lock() = None;
+    }
+
+    /// The line is this one; passes shown for it stay.
+    pub(super) fn follow(&self, epoch: Epoch) {
+        let mut of = self.epoch.lock();
+        if *of != epoch {
+            *of = epoch;
+            self.highest.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether somebody's place told of another line.
+    pub(super) fn is_told(&self) -> bool {
+        self.told_of.lock().is_some()
     }
 }
 
@@ -94,9 +117,15 @@ impl Room {
             return false;
         }
         let mut told_of = self.memory.told_of.lock();
-        let known = told_of.get_or_insert(Known { epoch, next: PlaceNumber(1), log_seq: 0, recoveries: 0 });
-        known.next = known.next.max(PlaceNumber(number.0 + 1));
-        known.epoch == epoch
+        // Epochs are instants: of several lines the last is the one that was lost.
+        if told_of.is_none_or(|known| known.epoch < epoch) {
+            *told_of = Some(Known { epoch, next: PlaceNumber(1), log_seq: 0, recoveries: 0 });
+        }
+        let known = told_of.as_mut().filter(|known| known.epoch == epoch);
+        known.is_some_and(|known| {
+            known.next = known.next.max(PlaceNumber(number.0 + 1));
+            true
+        })
     }
 
     /// A pass that was shown: it counts again when its line comes back.
@@ -114,10 +143,13 @@ pub(super) fn may_be_lost(view: &View, epoch: Epoch) -> bool {
 
 /// How far the line had come, as far as this gate knows.
 pub(super) fn known(room: &Room, state: &State) -> Option<Known> {
-    if let Some(told_of) = *room.memory.told_of.lock() {
-        return Some(told_of);
-    }
     let view = room.view.load();
+    let mut told_of = room.memory.told_of.lock();
+    // Somebody joined meanwhile, or that line came back: it is of no more use.
+    *told_of = told_of.filter(|known| may_be_lost(&view, known.epoch));
+    if told_of.is_some() {
+        return *told_of;
+    }
     // After a clear the last word is of the line before.
     let standing = view.standing.as_ref().filter(|s| s.epoch == view.epoch && s.epoch == state.epoch)?;
     let seen = room.memory.highest.load(Ordering::Relaxed) + 1;
@@ -125,7 +157,7 @@ pub(super) fn known(room: &Room, state: &State) -> Option<Known> {
         epoch: view.epoch,
         next: standing.next.max(PlaceNumber(seen)),
         log_seq: state.log_seq,
-        recoveries: state.recoveries,
+        recoveries: state.recoveries.max(state.told),
     })
 }
 
@@ -178,17 +210,31 @@ pub(super) fn check_line(room: &Room, standing: &Standing) -> Result<(), StoreEr
 }
 
 /// Tells the store what this gate remembers: all of it once for each loss, and
-/// passes again and again as they are shown.
-pub(super) async fn put_back(room: &Room, state: &mut State, standing: &Standing) -> Result<(), StoreError> {
-    let rank = room.view.load().rank.clone();
+/// passes again when more were shown.
+pub(super) async fn put_back(room: &Room, state: &mut State, report: &Report) -> Result<(), StoreError> {
+    let standing = &report.standing;
+    let view = room.view.load_full();
+    let same = view.epoch == standing.epoch;
+    if !same && !view.is_unborn() {
+        // What is remembered is of a line that was cleared.
+        room.memory.clear(standing.epoch);
+    }
+    room.memory.follow(standing.epoch);
     if state.told != standing.recoveries {
         tracing::warn!(
             room = %room.config().name, until = standing.recovering_until.as_millis(),
             "the store lost the line, or its end: places come back as their holders poll, nobody is admitted"
         );
-        put_out_back(room, &rank).await?;
-        drop_out(room, &rank).await?;
-        state.told = standing.recoveries;
+        if same {
+            put_out_back(room, &view.rank).await?;
+            drop_out(room, &view.rank).await?;
+            put_overrides_back(room, &view, report).await?;
+        }
+        (state.told, state.put) = (standing.recoveries, None);
+    }
+    let changes = room.memory.changes.load(Ordering::Relaxed);
+    if state.put == Some(changes) {
+        return Ok(());
     }
     let revoked = |pass: &Pass| room.revoked.contains_key(&(pass.number, pass.issued_at));
     let inside: Vec<_> =
@@ -196,13 +242,26 @@ pub(super) async fn put_back(room: &Room, state: &mut State, standing: &Standing
     for chunk in inside.chunks(CHUNK) {
         room.store.put_back(&room.config().name.clone(), &PutBack::Passes(chunk.to_vec())).await?;
     }
+    state.put = Some(changes);
     Ok(())
+}
+
+/// What operators and the app said last is in force again.
+async fn put_overrides_back(room: &Room, view: &View, report: &Report) -> Result<(), StoreError> {
+    if view.overrides == report.overrides {
+        return Ok(());
+    }
+    let name = room.config().name.clone();
+    room.store.set_overrides(&name, &view.overrides).await
 }
 
 async fn put_out_back(room: &Room, rank: &Rank) -> Result<(), StoreError> {
     let name = room.config().name.clone();
     let below = rank.base();
     let bits = rank.bits();
+    if bits.is_empty() {
+        return room.store.put_back(&name, &PutBack::Out { below, from: below, bits }).await;
+    }
     for (i, chunk) in bits.chunks(BITS).enumerate() {
         let from = PlaceNumber(below.0 + (i * BITS * 8) as u64);
         room.store.put_back(&name, &PutBack::Out { below, from, bits: chunk.to_vec() }).await?;

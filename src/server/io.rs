@@ -290,6 +290,10 @@ impl<I> Watched<I> {
         &self.activity
     }
 
+    pub(super) fn has_put_back(&self) -> bool {
+        !self.put_back.is_empty()
+    }
+
     /// Bytes for hyper to read before all others.
     pub(super) fn put_back(&mut self, bytes: &[u8]) {
         self.activity.bytes_came();

@@ -166,6 +166,10 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Watched<I> {
     ) -> Poll<Parked> {
         OF_THREAD.with_borrow_mut(|Scratch { input, output, date }| {
             loop {
+                if self.has_put_back() {
+                    // What hyper had read ahead is hyper's.
+                    return Poll::Ready(Parked::Request);
+                }
                 if ready!(self.poll_unsent(cx)).is_err() {
                     return Poll::Ready(Parked::Over);
                 }

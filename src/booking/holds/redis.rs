@@ -31,8 +31,10 @@ use crate::redis::{CallError, Redis, Script};
 const KEYS: [&str; 8] = ["floor", "status", "epoch", "holds", "deadlines", "owners", "epochs", "paying"];
 /// Bytes of an epoch; below 2⁵³.
 const EPOCH_BYTES: usize = 7;
-/// How long it is known in which event a hold is: longer than any payment takes.
-const KNOWN_FOR: Duration = Duration::from_secs(8 * 24 * 3_600);
+/// How long it is known in which event a hold is: longer than any hold lasts, and
+/// than any payment takes.
+const KNOWN_FOR: Duration = Duration::from_secs(24 * 3_600);
+const KNOWN_PAYING: Duration = Duration::from_secs(8 * 24 * 3_600);
 /// Tries to tell how a payment ended before the next load must.
 const TRIES: usize = 3;
 
@@ -214,11 +216,16 @@ impl HoldStore for RedisHolds {
     }
 
     async fn release(&self, id: HoldId, owner: AccountId, now: Timestamp) -> Result<Kept, HoldStoreError> {
-        self.on(&self.release, id, owner, now, &[]).await
+        let kept = self.on(&self.release, id, owner, now, &[]).await?;
+        // It ends by itself, too.
+        let _ = self.redis.query(cmd("DEL").arg(self.hint(id))).await;
+        Ok(kept)
     }
 
     async fn fasten(&self, id: HoldId, owner: AccountId, now: Timestamp) -> Result<Kept, HoldStoreError> {
-        self.on(&self.fasten, id, owner, now, &[]).await
+        let kept = self.on(&self.fasten, id, owner, now, &[]).await?;
+        self.redis.query(cmd("PEXPIRE").arg(self.hint(id)).arg(millis(KNOWN_PAYING))).await?;
+        Ok(kept)
     }
 
     async fn loosen(&self, id: HoldId) -> Result<(), HoldStoreError> {

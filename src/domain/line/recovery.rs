@@ -173,12 +173,16 @@ impl Line {
     fn put_pass_back(&mut self, visitor: VisitorId, pass: Pass, now: Timestamp) {
         let free = match self.places.get(&visitor) {
             None => true,
-            Some(Place::Waiting { number, .. }) => *number == pass.number,
+            // Called: it was claimed after this copy was made.
+            Some(Place::Waiting { number, .. } | Place::Called { number, .. }) => *number == pass.number,
             Some(_) => false,
         };
+        if !free {
+            return;
+        }
         let revoked = self.revoked.contains_key(&(pass.number, pass.issued_at));
         let held = self.holder(pass.number).is_some_and(|holder| holder != visitor);
-        if free && !revoked && !held && pass.is_live(now) {
+        if !revoked && !held && pass.is_live(now) {
             self.remove(visitor);
             self.next = self.next.max(pass.number.0 + 1);
             self.put_inside(visitor, pass);

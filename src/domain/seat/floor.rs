@@ -248,7 +248,11 @@ impl Floor {
             Outcome::Paying => Seat::Paying(epoch),
             Outcome::Free => Seat::Free,
         };
-        let known = self.by_epoch.get(&epoch).copied();
+        // One that has other seats is another's: a store that lost its end gave its epoch again.
+        let its = |id: &HoldId| {
+            self.holds.get(id).is_some_and(|hold| seats.iter().all(|seat| hold.seats.contains(seat)))
+        };
+        let known = self.by_epoch.get(&epoch).copied().filter(its);
         if known.is_some() && outcome == Outcome::Paying {
             return None;
         }

@@ -41,13 +41,15 @@ end
 local function let_back(visitor, number, issued, ends)
   if now >= tonumber(ends) or call('ZSCORE', REVOKED, number .. ' ' .. issued) then return end
   local kind, had = find(visitor)
-  local free = not kind or kind == 'W' and had == tonumber(number)
+  -- Called: it was claimed after this copy was made.
+  local free = not kind or (kind == 'W' or kind == 'C') and had == tonumber(number)
   if not free or not is_own(number, visitor) then return end
   if tonumber(number) >= count('next') then put('next', text(number + 1)) end
   call('ZADD', PASSES, ends, visitor)
   call('HSET', PLACES, visitor, place('I', number, issued))
   call('HSET', HOLDERS, number, visitor)
-  if kind then
+  if kind == 'C' then call('ZREM', CALLED, visitor) end
+  if kind == 'W' then
     call('ZREM', WAITING, visitor)
     call('ZREM', SEEN, sign(number))
   end

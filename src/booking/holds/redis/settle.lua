@@ -3,6 +3,13 @@
 if not is_loaded then return false end
 local epoch, status, seats = ARGV[2], ARGV[3], ARGV[4]
 local known = call('HGET', EPOCHS, epoch)
+-- One that has other seats is another's: a store that lost its end gave its epoch again.
+if known then
+  local its = ',' .. read(known).seats .. ','
+  for seat in seats:gmatch('%d+') do
+    if known and not its:find(',' .. seat .. ',', 1, true) then known = nil end
+  end
+end
 if known and status == 'P' then return 0 end
 set(seats, epoch, status)
 if known then finish(read(known), status) end
