@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
@@ -26,17 +28,16 @@ RQIhAPjNjGaMKoLuak6wg/5OG9EF+x6n60EejAyXbv9LzlZbAiA83VrPlna5Fk/y
 IHhdVs1Ti2BwcvboLA2OZZFGDSZksQ==
 -----END CERTIFICATE-----
 ";
-const KEY: &str = "\
------BEGIN PRIVATE KEY-----
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgnL0OjSmOjQVP8xCY
-h/7kjQHJtEk89qxYFh4P8wpTMiKhRANCAAS0Ceuj480KilO2mJyyqY5pazpOwhz7
-YW6RuoBFFnulhDAq3LduJQZIu9Ml4ULjfWJVQ6mq/aMkttE9JdeTLrSs
------END PRIVATE KEY-----
-";
+/// Of the certificate, as PKCS #8.
+const KEY: &str = concat!(
+    "MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgnL0OjSmOjQVP8xCY",
+    "h/7kjQHJtEk89qxYFh4P8wpTMiKhRANCAAS0Ceuj480KilO2mJyyqY5pazpOwhz7",
+    "YW6RuoBFFnulhDAq3LduJQZIu9Ml4ULjfWJVQ6mq/aMkttE9JdeTLrSs",
+);
 
 async fn server() -> u16 {
     let chain = vec![CertificateDer::from_pem_slice(CERTIFICATE.as_bytes()).expect("a certificate")];
-    let key = PrivateKeyDer::from_pem_slice(KEY.as_bytes()).expect("a key");
+    let key = PrivateKeyDer::Pkcs8(STANDARD.decode(KEY).expect("base64").into());
     let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(|config| config.with_no_client_auth().with_single_cert(chain, key))
