@@ -8,6 +8,7 @@
 mod io;
 mod limit;
 mod park;
+mod watch;
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -31,10 +32,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
 use crate::clock::Clock;
-use io::{Activity, Verdict, Watched};
+use io::{Activity, Watched};
 pub use limit::{Connections, network};
 pub use park::PlainGet;
 use park::{Park, Parked};
+use watch::{Event, Watch};
 
 /// Time for a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
@@ -262,67 +264,6 @@ impl<H: Handler> ServerApp for HttpApp<H> {
 fn note<E: std::fmt::Display>(ended: Result<(), E>) {
     if let Err(why) = ended {
         tracing::debug!(%why, "connection ended");
-    }
-}
-
-/// What happens to a connection.
-enum Event<T> {
-    /// Its future is done.
-    Ended(T),
-    /// It is to take no new requests.
-    Drain,
-    /// It has been idle for a while.
-    Park,
-    /// A deadline has passed.
-    Cut,
-}
-
-/// Looks after a connection's deadlines.
-struct Watch<'a> {
-    activity: &'a Activity,
-    bounds: &'a Bounds,
-    shutdown: ShutdownWatch,
-    draining: bool,
-    /// One lazy timer: it is not moved by requests, it looks again when it rings.
-    bell: Pin<Box<tokio::time::Sleep>>,
-}
-
-impl<'a> Watch<'a> {
-    fn new(activity: &'a Activity, bounds: &'a Bounds, shutdown: &ShutdownWatch) -> Self {
-        let first = match activity.verdict(bounds) {
-            Verdict::Wait(left) => left,
-            _ => bounds.head_timeout,
-        };
-        let bell = Box::pin(tokio::time::sleep(first));
-        Self { activity, bounds, shutdown: shutdown.clone(), draining: false, bell }
-    }
-
-    /// Drives `connection` until something happens.
-    async fn next<F: Future>(&mut self, mut connection: Pin<&mut F>) -> Event<F::Output> {
-        loop {
-            tokio::select! {
-                ended = connection.as_mut() => return Event::Ended(ended),
-                () = self.bell.as_mut() => {
-                    let (left, event) = match self.activity.verdict(self.bounds) {
-                        Verdict::Wait(left) => (left, None),
-                        Verdict::Retire(left) => (left, Some(Event::Drain)),
-                        Verdict::Park => (self.bounds.head_timeout, Some(Event::Park)),
-                        Verdict::Cut => return Event::Cut,
-                    };
-                    let left = left.max(Duration::from_millis(20));
-                    self.bell.as_mut().reset(tokio::time::Instant::now() + left);
-                    if let Some(event) = event {
-                        return event;
-                    }
-                }
-                changed = self.shutdown.changed(), if !self.draining => {
-                    self.draining = changed.is_err() || *self.shutdown.borrow();
-                    if self.draining {
-                        return Event::Drain;
-                    }
-                }
-            }
-        }
     }
 }
 

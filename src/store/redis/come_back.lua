@@ -13,12 +13,7 @@ end
 local function come_back(visitor, number, at)
   if not is_coming_back(now) or number == 0 or not is_free(number) then return { 'U' } end
   if number >= count('next') then put('next', text(number + 1)) end
-  note_joined(number, at)
-  call('ZADD', SEEN, now, sign(number))
-  call('ZADD', WAITING, number, visitor)
-  call('HDEL', PLACES, visitor)
-  call('ZREM', ENDED, visitor)
-  return { 'W', number, at }
+  return wait(visitor, number, at)
 end
 
 local turns = {}

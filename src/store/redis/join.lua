@@ -31,13 +31,7 @@ local function enter(visitor)
   if may_overflow() then return straight_in(visitor) end
   local most = limit('max_waiting')
   if most and call('ZCARD', WAITING) >= most then return { 'F' } end
-  local number = take_number()
-  note_joined(number, now)
-  call('ZADD', SEEN, now, sign(number))
-  call('ZADD', WAITING, number, visitor)
-  call('HDEL', PLACES, visitor)
-  call('ZREM', ENDED, visitor)
-  return { 'W', number, now }
+  return wait(visitor, take_number(), now)
 end
 
 local turns = {}

@@ -46,6 +46,16 @@ local function joined_at(number)
   return (struct.unpack('>I6', block, number % BLOCK * WIDTH + 1))
 end
 
+-- Puts a visitor into the line; `at` is when it took its number.
+local function wait(visitor, number, at)
+  note_joined(number, at)
+  call('ZADD', SEEN, now, sign(number))
+  call('ZADD', WAITING, number, visitor)
+  call('HDEL', PLACES, visitor)
+  call('ZREM', ENDED, visitor)
+  return { 'W', number, at }
+end
+
 -- Tells the gates which numbers and passes went out.
 local function append(out, revoked)
   if #out + #revoked == 0 then return end
