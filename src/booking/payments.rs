@@ -31,7 +31,7 @@ use super::pass::ThroughGate;
 use super::problem::{Body, Code, Path, Problem};
 use super::providers::Method;
 use super::tickets::TicketView;
-use super::{Booking, COMMAND, outbox};
+use super::{Booking, COMMAND, idempotency, outbox};
 use crate::domain::order::{AccountId, OrderId, OrderStatus};
 use crate::domain::payment::{self, Facts, PaymentId, PaymentStatus, Refusal, Verdict};
 use crate::domain::time::Timestamp;
@@ -106,11 +106,13 @@ pub async fn create(
     State(booking): State<Arc<Booking>>,
     _: ThroughGate,
     caller: Caller,
+    headers: HeaderMap,
     Body(new): Body<NewPayment>,
 ) -> Result<(StatusCode, axum::Json<Accepted>), Problem> {
     let order_id: OrderId = new.order_id.parse().map_err(|_| Code::NotFound)?;
     let Inside::Points = new.method;
-    let id = booking.request_payment(order_id, caller.account, None, Means::Points).await?;
+    let key = idempotency::key(&headers)?;
+    let id = booking.request_payment(order_id, caller.account, None, Means::Points, key).await?;
     booking.payment_work.notify_one();
     let body = Accepted {
         request_id: id.to_string(),
@@ -170,7 +172,7 @@ fn refusal(refusal: Refusal) -> Problem {
 impl Booking {
     /// Pays for an order that costs nothing, and waits until it is done.
     pub(super) async fn take_free(&self, order: OrderId, owner: AccountId) -> Result<(), Problem> {
-        let id = self.request_payment(order, owner, None, Means::Points).await?;
+        let id = self.request_payment(order, owner, None, Means::Points, None).await?;
         if let Some(claimed) = self.claim_payment(Method::Points, Some(id)).await? {
             return Ok(self.settle_paid(&claimed, Taken::FromWallet).await?);
         }
@@ -185,13 +187,52 @@ impl Booking {
         Ok(())
     }
 
-    /// Begins a payment, or finds the one that is under way.
+    /// Begins a payment, or finds the one that is under way; with the key it was
+    /// asked for with also one that is done, whose answer may have been lost.
     async fn request_payment(
         &self,
         order: OrderId,
         caller: AccountId,
         amount: Option<Money>,
         means: Means<'_>,
+        key: Option<&str>,
+    ) -> Result<PaymentId, Problem> {
+        let asked = self.ask_for_payment(order, caller, amount, means, key).await;
+        let over = [Code::AlreadyPaid, Code::HoldExpired, Code::OrderCancelled];
+        match (asked, key) {
+            (Err(problem), Some(key)) if over.contains(&problem.code()) => {
+                self.payment_asked_with(order, caller, key).await?.ok_or(problem)
+            }
+            (asked, _) => asked,
+        }
+    }
+
+    /// The payment that this very request has begun before.
+    async fn payment_asked_with(
+        &self,
+        order: OrderId,
+        caller: AccountId,
+        key: &str,
+    ) -> Result<Option<PaymentId>, DbError> {
+        let row = sqlx::query(
+            "SELECT id FROM payments WHERE order_id = $1 AND account_id = $2 AND request_key = $3
+             ORDER BY created_at DESC LIMIT 1",
+        )
+        .bind(order.to_string())
+        .bind(caller.to_string())
+        .bind(key.to_owned())
+        .fetch_optional(self.db.read())
+        .await?;
+        row.map(|row| row.parsed("id")).transpose()
+    }
+
+    async fn ask_for_payment(
+        &self,
+        order: OrderId,
+        caller: AccountId,
+        amount: Option<Money>,
+        means: Means<'_>,
+        key: Option<&str>,
     ) -> Result<PaymentId, Problem> {
         let order = self.order(order).await?.ok_or(Code::NotFound)?;
         let facts = Facts {
@@ -211,7 +252,7 @@ impl Booking {
             Err(HoldStoreError::Refused(_)) => return self.hold_is_gone(&order).await,
             Err(other) => return Err(other.into()),
         }
-        let begun = self.begin_payment(&order, means, self.now()).await;
+        let begun = self.begin_payment(&order, means, key, self.now()).await;
         match begun {
             Ok(Some(id)) => Ok(id),
             Ok(None) => self.lost_race(&order).await,
@@ -271,6 +312,7 @@ impl Booking {
         &self,
         order: &Order,
         means: Means<'_>,
+        request_key: Option<&str>,
         now: Timestamp,
     ) -> Result<Option<PaymentId>, DbError> {
         let id = PaymentId::from_bits(uuid::Uuid::new_v4().as_u128());
@@ -283,8 +325,9 @@ impl Booking {
             Means::Card(key) => (Method::Toss, Some(key.to_owned())),
         };
         sqlx::query(
-            "INSERT INTO payments (id, order_id, account_id, method, amount, status, created_at, provider_key)
-             VALUES ($1, $2, $3, $4, $5, 'PENDING', $6, $7)",
+            "INSERT INTO payments
+               (id, order_id, account_id, method, amount, status, created_at, provider_key, request_key)
+             VALUES ($1, $2, $3, $4, $5, 'PENDING', $6, $7, $8)",
         )
         .bind(id.to_string())
         .bind(order.id.to_string())
@@ -293,6 +336,7 @@ impl Booking {
         .bind(order.amount.units())
         .bind(millis(now))
         .bind(key)
+        .bind(request_key.map(str::to_owned))
         .execute(&mut *tx)
         .await?;
         let body = json!({"request_id": id.to_string(), "amount": order.amount.units()});

@@ -4,17 +4,17 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{Accepted, Means};
-use crate::booking::Booking;
 use crate::booking::accounts::auth::Caller;
 use crate::booking::pass::ThroughGate;
 use crate::booking::problem::{Body, Code, Problem};
 use crate::booking::providers::toss::is_key;
 use crate::booking::wallet::CURRENCY;
+use crate::booking::{Booking, idempotency};
 use crate::domain::order::OrderId;
 use crate::domain::payment::PaymentStatus;
 use crate::domain::wallet::Money;
@@ -43,6 +43,7 @@ pub async fn confirm(
     State(booking): State<Arc<Booking>>,
     _: ThroughGate,
     caller: Caller,
+    headers: HeaderMap,
     Body(given): Body<Confirm>,
 ) -> Result<(StatusCode, axum::Json<Accepted>), Problem> {
     if booking.toss.is_none() {
@@ -58,7 +59,8 @@ pub async fn confirm(
         return Err(Problem::new(Code::Invalid).because(format!("orderId: cards pay in {CURRENCY} only")));
     }
     let (amount, means) = (Money::new(given.amount), Means::Card(&given.payment_key));
-    let id = booking.request_payment(order, caller.account, Some(amount), means).await?;
+    let key = idempotency::key(&headers)?;
+    let id = booking.request_payment(order, caller.account, Some(amount), means, key).await?;
     booking.card_work.notify_one();
     let body = Accepted {
         request_id: id.to_string(),

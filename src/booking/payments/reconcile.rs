@@ -186,7 +186,8 @@ impl Booking {
         if order.status == OrderStatus::Pending {
             // The record was lost, the hold was not: the payment goes on as if
             // it were asked for now, with all its checks.
-            let asked = self.request_payment(order.id, order.account, Some(there.left()), Means::Card(key));
+            let asked =
+                self.request_payment(order.id, order.account, Some(there.left()), Means::Card(key), None);
             match asked.await {
                 Ok(_) => {
                     self.card_work.notify_one();

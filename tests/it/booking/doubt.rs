@@ -208,9 +208,9 @@ async fn a_crash_between_confirm_and_record_on_postgres() {
 /// PostgreSQL ends every connection of the office again and again, wherever
 /// each of them is, while a dozen fans pay by card.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "takes minutes beside others on a small machine: cargo test -- --ignored connections_cut"]
 async fn connections_cut_in_mid_transaction_lose_and_double_nothing() {
-    let Some((office, bank)) = toss::office(Database::Postgres, |_| {}).await else { return };
+    // Time goes by fast below: no hold may end by it.
+    let Some((office, bank)) = toss::unhurried_office(Database::Postgres).await else { return };
     let mut orders = Vec::new();
     for i in 1..=12 {
         let fan = office.fan(0).await;
@@ -224,9 +224,8 @@ async fn connections_cut_in_mid_transaction_lose_and_double_nothing() {
         let payment = in_the_end(async || {
             let answer = keyed.confirm(order, key).await;
             assert!(answer.status == 202 || answer.status == 503 || answer.status == 409, "{}", answer.json);
-            if answer.status == 409 {
-                assert!(["still_running", "already_paid"].contains(&answer.code()), "{}", answer.json)
-            }
+            // The key finds its payment, whatever became of the answer.
+            assert!(answer.status != 409 || answer.code() == "still_running", "{}", answer.json);
             (answer.status == 202).then_some(answer)
         });
         let payment = payment.await;

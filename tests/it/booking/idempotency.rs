@@ -64,6 +64,26 @@ on_each_database! {
 on_each_database! {
     on shared
 
+    async fn an_answer_that_was_lost_is_found_by_its_key_when_the_payment_is_done(office) {
+        let fan = office.fan(1_000_000).await;
+        let hold = fan.hold(&["A-1-1"]).await.expect(201);
+        let order = fan.order(&hold).await.expect(201);
+        let keyed = fan.with("idempotency-key", "lost");
+        let first = keyed.pay(&order).await.expect(202);
+        assert_eq!(fan.paid(&first).await.json["status"], "COMPLETED");
+        // The connection was cut after the payment was written and before its answer was.
+        let db = Db::open(&office.database).await.expect("the same database");
+        let mut tx = db.begin().await.expect("a transaction");
+        let gone = sqlx::query("DELETE FROM idempotency WHERE key = 'lost'").execute(&mut *tx).await;
+        assert_eq!(gone.expect("deletes").rows_affected(), 1);
+        tx.commit().await.expect("commits");
+        let again = keyed.pay(&order).await.expect(202);
+        assert_eq!(again.bytes, first.bytes);
+        fan.with("idempotency-key", "another").pay(&order).await.refused(409, "already_paid");
+        fan.pay(&order).await.refused(409, "already_paid");
+        assert_eq!(fan.get("/api/wallet").await.json["balance"], 1_000_000 - 176_000);
+    }
+
     async fn a_crash_locks_a_key_for_its_lease_and_not_for_a_day(office) {
         let fan = office.fan(0).await;
         let me = fan.get("/api/me").await.text("account_id");

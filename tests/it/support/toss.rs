@@ -40,6 +40,23 @@ pub async fn idle_office(
     database: Database,
     change: impl FnOnce(&mut config::Toss),
 ) -> Option<(TestBooking, Bank)> {
+    idle_office_with(database, change, |_| {}).await
+}
+
+/// As [`office`], with holds that last for hours.
+pub async fn unhurried_office(database: Database) -> Option<(TestBooking, Bank)> {
+    let hours = Duration::from_secs(10 * 3_600);
+    let change = |settings: &mut config::Booking| (settings.hold_ttl, settings.hold_max) = (hours, hours);
+    let (office, bank) = idle_office_with(database, |_| {}, change).await?;
+    tokio::spawn(Arc::clone(&office.booking).run(office.stop.clone()));
+    Some((office, bank))
+}
+
+async fn idle_office_with(
+    database: Database,
+    change: impl FnOnce(&mut config::Toss),
+    also: impl FnOnce(&mut config::Booking),
+) -> Option<(TestBooking, Bank)> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let mut toss = config::Toss {
@@ -49,7 +66,11 @@ pub async fn idle_office(
         refund_unknown: false,
     };
     change(&mut toss);
-    let office = TestBooking::idle(database, |settings| settings.toss = Some(toss)).await?;
+    let settings = |settings: &mut config::Booking| {
+        settings.toss = Some(toss);
+        also(settings);
+    };
+    let office = TestBooking::idle(database, settings).await?;
     let stand_in = StandIn::new(Options::default(), office.clock.clone());
     let open = serve(&stand_in, listener);
     let client = Client::of(address);

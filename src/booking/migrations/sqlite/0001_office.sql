@@ -129,6 +129,7 @@ CREATE TABLE payments (
     created_at  BIGINT NOT NULL,
     finished_at BIGINT,
     provider_key TEXT UNIQUE,                -- the card provider's name for it
+    request_key TEXT,                        -- the Idempotency-Key it was asked for with
     approved    BIGINT,                      -- what the card provider approved
     tries       BIGINT NOT NULL DEFAULT 0,   -- claims so far: above one, money may have been taken
     resting     BIGINT NOT NULL DEFAULT 0,   -- 1 between two looks: nobody has the lease, it only waits for its time
