@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::support::app::FakeApp;
 use crate::support::client::Client;
 use crate::support::gate::TestGate;
+use crate::support::raw::Raw;
 use crate::support::redis_server::{RedisServer, skipped};
 use crate::support::wait::until;
 
@@ -81,6 +82,12 @@ async fn a_flushed_line_comes_back_in_its_old_order() {
     numbers.remove(0);
     let mut cheat = saved;
 
+    a.change("{\"message\": \"Doors at ten\"}").await;
+    until("both gates know", DEADLINE, || async {
+        (line[1].clone().status().await["message"] == "Doors at ten").then_some(())
+    })
+    .await;
+
     redis.command(&["FLUSHALL"]);
     let mut everybody: Vec<&mut Client> = line.iter_mut().collect();
     everybody.push(&mut cheat);
@@ -92,6 +99,7 @@ async fn a_flushed_line_comes_back_in_its_old_order() {
         let status = visitor.status().await;
         assert_eq!((&status["state"], number(&status)), (&Value::from("waiting"), numbers[i]));
         assert_eq!(status["position"].as_u64(), Some(i as u64 + 1), "nobody jumped the line");
+        assert_eq!(status["message"], "Doors at ten", "the operator's word stands");
     }
     let room = a.room("main").await;
     assert_eq!((&room["active"], &room["called"]), (&Value::from(2), &Value::from(0)), "{room}");
@@ -189,4 +197,35 @@ async fn a_gate_that_forgot_everything_takes_the_word_of_the_places() {
         );
     }
     assert_eq!(gate.room("main").await["active"], 1, "the pass that was shown counts");
+}
+
+#[tokio::test]
+async fn who_polls_when_told_over_one_connection_is_never_too_early() {
+    let app = FakeApp::start().await;
+    let paced = "capacity = 1\npoll = { min = \"500ms\", max = \"5s\" }";
+    let store = "kind = \"memory\"";
+    let settings = settings(store, &app, paced).replacen(&format!("{POLL}\n"), "", 1);
+    let mut gate = TestGate::start(&settings).await;
+    let _holder = gate.admitted().await;
+    let mut visitor = gate.client();
+    let place = number(&visitor.stand().await);
+    gate.restart().await;
+    let mut raw = Raw::connect(gate.address()).await;
+    let mut polls = 0;
+    loop {
+        let head =
+            format!("GET /queue/status HTTP/1.1\r\nHost: t.test\r\nCookie: {}\r\n\r\n", visitor.cookie());
+        raw.send(head.as_bytes()).await;
+        let answer = raw.answer().await;
+        assert_eq!(answer.status, 200, "poll {polls}: {}", answer.text());
+        visitor.remember(&answer);
+        let told = answer.json();
+        assert_eq!(told["number"].as_u64(), Some(place), "{told}");
+        if polls > 1 && told["degraded"] == false {
+            break;
+        }
+        polls += 1;
+        assert!(polls < 200, "the line stands again");
+        tokio::time::sleep(Duration::from_millis(told["poll_after_ms"].as_u64().expect("a pause"))).await;
+    }
 }

@@ -176,7 +176,7 @@ impl Client {
         .await
     }
 
-    fn remember(&mut self, answer: &Answer) {
+    pub(crate) fn remember(&mut self, answer: &Answer) {
         for line in answer.all("set-cookie") {
             let (name, rest) = line.split_once('=').expect("a cookie has a name");
             let value = rest.split(';').next().unwrap_or_default();
