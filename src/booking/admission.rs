@@ -16,7 +16,7 @@ use utoipa::ToSchema;
 
 use super::accounts::auth::{Admin, Caller};
 use super::db::RowExt as _;
-use super::events::{Kind, Layout, NewEvent, NewSection, SoldAs};
+use super::events::{Kind, Layout, MAX_SEATS, NewEvent, NewSection, SoldAs};
 use super::holds::Kept;
 use super::paging::Page;
 use super::pass::ThroughGate;
@@ -26,6 +26,7 @@ use crate::domain::order::{AccountId, OrderStatus};
 use crate::domain::seat::floor::{Hold, Wanted};
 use crate::domain::seat::{EventId, HoldId, SeatIndex, SeatStatus};
 use crate::domain::time::Timestamp;
+use crate::domain::wallet::Money;
 
 /// Times places are picked anew after somebody else took one of them.
 const TRIES: usize = 64;
@@ -181,6 +182,12 @@ pub async fn create(
         .event_time
         .as_millis()
         .ok_or_else(|| Problem::new(Code::Invalid).because("event_time: expected an instant"))?;
+    if !(1..=MAX_SEATS).contains(&new.quantity) {
+        return Err(Problem::new(Code::Invalid).because(format!("quantity: expected 1 to {MAX_SEATS}")));
+    }
+    if Money::price(new.price).is_none() {
+        return Err(Problem::new(Code::Invalid).because("price: expected zero or more"));
+    }
     let id = uuid::Uuid::new_v4().simple().to_string();
     let id: EventId = id.parse().map_err(|_| Code::Internal)?;
     let places = NewSection {

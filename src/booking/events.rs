@@ -3,6 +3,7 @@
 //! Owns the shape of what is sold and its prices. Who holds or owns a seat is
 //! not its matter.
 
+mod change;
 mod create;
 mod grow;
 pub mod import;
@@ -24,6 +25,8 @@ use super::problem::{Body, Code, Path, Problem, Query};
 use crate::domain::refund::RefundRules;
 use crate::domain::seat::{EventId, SeatStatus};
 
+pub use change::{EventChange, RowOfSection, SectionChange};
+pub(super) use create::MAX_SEATS;
 pub use create::{NewEvent, NewRow, NewSection, RowLabel, SoldAs};
 pub use layout::{Chair, Layout, Layouts, Section};
 
@@ -109,23 +112,6 @@ pub struct EventFilter {
     limit: Option<u32>,
 }
 
-/// What may change about an event.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(default)]
-pub struct EventChange {
-    title: Option<String>,
-    venue: Option<String>,
-    /// In ms since the Unix epoch.
-    starts_at: Option<u64>,
-    /// In ms since the Unix epoch.
-    sale_opens_at: Option<u64>,
-    /// Until then buyers may give tickets back, in ms since the Unix epoch.
-    refund_until_at: Option<u64>,
-    /// 0 to 100.
-    #[schema(maximum = 100)]
-    refund_fee_percent: Option<u32>,
-}
-
 /// Upcoming and past events, by start.
 #[utoipa::path(get, path = "/api/events", tag = "events", params(EventFilter),
     responses((status = 200, body = EventList)))]
@@ -177,7 +163,7 @@ pub async fn create(
     Ok((StatusCode::CREATED, axum::Json(view)))
 }
 
-/// Changes an event's words and times.
+/// Changes an event's words, times and prices; orders keep the prices they were made with.
 #[utoipa::path(patch, path = "/api/events/{id}", tag = "events", request_body = EventChange,
     params(("id" = String, Path)), security(("bearer" = [])),
     responses((status = 200, body = EventView), (status = 403, description = "forbidden"),

@@ -1,18 +1,17 @@
-//! Making, changing and removing events.
+//! Making events.
 
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::{EventChange, Kind, Layout};
+use super::Kind;
 use crate::booking::Booking;
-use crate::booking::db::{DbError, RowExt as _, Tx, tuples};
+use crate::booking::db::{DbError, Tx, tuples};
 use crate::booking::problem::{Code, Problem};
 use crate::domain::seat::EventId;
-use crate::domain::time::Timestamp;
 use crate::domain::wallet::Money;
 
 /// Seats of one event, at most; one request makes them all.
-pub(super) const MAX_SEATS: u32 = 100_000;
+pub(in crate::booking) const MAX_SEATS: u32 = 100_000;
 /// Seats written by one statement. SQLite looks each `$N` up in a list of all of
 /// them, so a statement of a thousand seats takes longer than ten of a hundred.
 pub(super) const CHUNK: usize = 100;
@@ -114,7 +113,7 @@ pub enum RowLabel {
 }
 
 impl RowLabel {
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         match self {
             Self::Text(text) => text.trim().to_owned(),
             Self::Number(number) => number.to_string(),
@@ -147,18 +146,18 @@ pub(super) struct Place<'a> {
 /// The label of the one row that places without rows are put in.
 const NO_ROW: &str = "0";
 
-fn invalid(detail: impl Into<String>) -> Problem {
+pub(super) fn invalid(detail: impl Into<String>) -> Problem {
     Problem::new(Code::Invalid).because(detail)
 }
 
-fn text(value: &str, what: &str) -> Result<(), Problem> {
+pub(super) fn text(value: &str, what: &str) -> Result<(), Problem> {
     if (1..=200).contains(&value.trim().chars().count()) && !value.chars().any(char::is_control) {
         return Ok(());
     }
     Err(invalid(format!("{what}: expected 1 to 200 characters")))
 }
 
-fn percent(value: Option<u32>) -> Result<(), Problem> {
+pub(super) fn percent(value: Option<u32>) -> Result<(), Problem> {
     if value.is_none_or(|percent| percent <= 100) {
         return Ok(());
     }
@@ -272,67 +271,6 @@ impl Booking {
             first += chunk.len();
         }
         tx.commit().await?;
-        Ok(())
-    }
-
-    pub(super) async fn change_event(&self, layout: &Layout, change: EventChange) -> Result<(), Problem> {
-        let title = change.title.unwrap_or_else(|| layout.title.clone());
-        let venue = change.venue.unwrap_or_else(|| layout.venue.clone());
-        text(&title, "title")?;
-        text(&venue, "venue")?;
-        percent(change.refund_fee_percent)?;
-        let refund_until = change.refund_until_at.or(layout.refund_until.map(Timestamp::as_millis));
-        let refund_until = refund_until.map(i64::try_from).transpose();
-        let refund_until =
-            refund_until.map_err(|_| invalid("refund_until_at: expected ms since the Unix epoch"))?;
-        let instant = |at: Option<u64>, now: Timestamp| {
-            i64::try_from(at.unwrap_or(now.as_millis()))
-                .map_err(|_| invalid("expected ms since the Unix epoch"))
-        };
-        let mut tx = self.db.begin().await?;
-        sqlx::query(
-            "UPDATE events SET title = $1, venue = $2, starts_at = $3, sale_opens_at = $4,
-             refund_until = $5, refund_fee_percent = $6, layout = layout + 1 WHERE id = $7",
-        )
-        .bind(title)
-        .bind(venue)
-        .bind(instant(change.starts_at, layout.starts_at)?)
-        .bind(instant(change.sale_opens_at, layout.sale_opens_at)?)
-        .bind(refund_until)
-        .bind(change.refund_fee_percent.or(layout.refund_fee_percent).map(i64::from))
-        .bind(layout.id.as_str())
-        .execute(&mut *tx)
-        .await?;
-        tx.commit().await?;
-        Ok(())
-    }
-
-    pub(in crate::booking) async fn remove_event(&self, id: &EventId) -> Result<(), Problem> {
-        let mut tx = self.db.begin().await?;
-        let row = sqlx::query(
-            "SELECT COUNT(*) AS sales FROM orders
-             WHERE event_id = $1 AND status NOT IN ('EXPIRED', 'CANCELLED')",
-        )
-        .bind(id.as_str())
-        .fetch_one(&mut *tx)
-        .await?;
-        if row.int("sales")? > 0 {
-            return Err(Code::HasSales.into());
-        }
-        // What was never paid goes with the event; a ticket would keep it.
-        for sql in [
-            "DELETE FROM payments WHERE order_id IN (SELECT id FROM orders WHERE event_id = $1)",
-            "DELETE FROM orders WHERE event_id = $1",
-            "DELETE FROM events WHERE id = $1",
-        ] {
-            match sqlx::query(sql).bind(id.as_str()).execute(&mut *tx).await.map_err(DbError::from) {
-                // Somebody's order came in between.
-                Err(DbError::Linked(_)) => return Err(Code::HasSales.into()),
-                done => done?,
-            };
-        }
-        tx.commit().await?;
-        self.holds.forget(id).await;
         Ok(())
     }
 }

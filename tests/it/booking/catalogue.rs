@@ -123,6 +123,28 @@ on_each_database! {
         assert!(matches!(bad, Err(ImportError::File(why)) if why.contains("currency")));
     }
 
+    async fn a_price_changes_for_orders_to_come_and_the_hall_does_not(office) {
+        let event = add(&office, 9, "priced", seated(json!([{"row": 1, "seats": 4}]))).await;
+        let (fan, admin) = (office.fan(10_000).await, office.admin().await);
+        let path = format!("/api/events/{event}");
+        let before = fan.order(&best(&fan, &event, json!({"seats": ["S-1-1"]})).await.expect(201)).await.expect(201);
+        let change = json!({"series_id": "renamed", "title": " New ", "currency": "KRW",
+                            "sections": [{"name": "S", "price": 2_000, "kind": "seated", "rows": [{"row": 1, "seats": 4}]}]});
+        let changed = admin.patch(&path, change).await.expect(200);
+        assert_eq!((&changed.json["series_id"], &changed.json["title"], &changed.json["sections"][0]["price"]),
+                   (&json!("renamed"), &json!("New"), &json!(2_000)));
+        let after = fan.order(&best(&fan, &event, json!({"seats": ["S-1-2"]})).await.expect(201)).await.expect(201);
+        assert_eq!((&before.json["amount"], &after.json["amount"]), (&json!(1_000), &json!(2_000)));
+        for refused in [json!({"currency": "USD"}), json!({"sections": [{"name": "T", "price": 1}]}),
+                        json!({"sections": [{"id": "S", "price": -1}]}), json!({"sections": [{"id": "S", "capacity": 5}]}),
+                        json!({"sections": [{"id": "S", "kind": "standing"}]}), json!({"title": ""})] {
+            admin.patch(&path, refused).await.refused(422, "invalid");
+        }
+        let same = fan.get(&path).await.expect(200);
+        assert_eq!((&same.json["title"], &same.json["sections"][0]["price"]), (&json!("New"), &json!(2_000)));
+        fan.paid(&fan.pay(&before).await.expect(202)).await;
+    }
+
     async fn who_orders_while_the_event_is_removed_is_told_so(office) {
         let event = add(&office, 9, "gone", seated(json!([{"row": 1, "seats": 8}]))).await;
         let (fan, admin) = (office.fan(0).await, office.admin().await);
