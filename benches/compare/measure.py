@@ -34,6 +34,10 @@ def resident_bytes(pid):
     return sum(int(kb) for kb in re.findall(r"^VmRSS:\s+(\d+) kB", text, re.M)) * 1024
 
 
+def megabytes(pid):
+    return resident_bytes(pid) / 2**20
+
+
 def wrk(port, script, *args, seconds, connections=64):
     """Requests completed and requests per second; every answer must be a 2xx."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", HERE / script]
