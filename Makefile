@@ -7,7 +7,7 @@
 CARGO ?= cargo
 SHELL := /bin/bash
 .DEFAULT_GOAL := run
-.PHONY: run build test test-api test-kafka lint fmt bench tools-build tools-test tools-kafka tools-bench
+.PHONY: run build test soak test-api test-kafka lint fmt bench tools-build tools-test tools-kafka tools-bench
 
 run: build
 	./target/release/usher demo
@@ -18,6 +18,10 @@ build: tools-build
 test: tools-test lint
 	$(CARGO) test --locked
 	tests/browser/run
+
+# The fault runs with the crowd of an on-sale: a quarter of an hour, by hand.
+soak: tools-test
+	$(CARGO) test --release --locked --test it -- --ignored --nocapture --test-threads 1 soak
 
 # The feature `kafka` against a broker on this machine, which is built first.
 test-kafka: tools-kafka

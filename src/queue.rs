@@ -178,6 +178,11 @@ impl Room {
         self.time.now(&*self.clock)
     }
 
+    /// Calls to the store so far that were slow.
+    pub fn slow_calls(&self) -> u64 {
+        self.store.slow_calls()
+    }
+
     /// The app said how much is left of what the line is for.
     pub fn hear_stock(&self, left: u64, now: Timestamp) {
         self.stock.hear(left, now);
@@ -280,6 +285,18 @@ impl Room {
         let position = ahead + 1;
         let place = Presented { epoch: view.epoch, number, joined_at: now, position };
         Waiting { place, position, wait: view.wait(position), poll_after }
+    }
+
+    /// When the holder of a place should ask again of which nobody knows more
+    /// now than the position last shown; 0 = not even that.
+    pub fn while_away(&self, position: u64, chance: f64) -> Duration {
+        self.pace().after(self.view.load().guess(position), true, chance)
+    }
+
+    /// Whether a number is out of the line as far as this gate knows.
+    pub fn is_out(&self, place: &Presented) -> bool {
+        let view = self.view.load();
+        view.epoch == place.epoch && view.rank.is_out(place.number)
     }
 
     /// When a visitor without a place should ask again.

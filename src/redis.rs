@@ -16,6 +16,7 @@ mod target;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ::redis::{Cmd, ToRedisArgs, Value, cmd};
@@ -31,6 +32,9 @@ use target::Target;
 
 /// A call that takes longer is given up, unless asked otherwise.
 const CALL_TIMEOUT: Duration = Duration::from_millis(250);
+/// A call that takes longer is told of: the longest script takes a tenth of it, and
+/// everybody waits while one runs.
+pub const SLOW: Duration = Duration::from_millis(50);
 /// Calls under way at once; more wait, within their time.
 const CALLS_AT_ONCE: usize = 256;
 
@@ -55,6 +59,7 @@ impl Script {
 pub struct Redis {
     link: Arc<Link>,
     calls: Arc<Semaphore>,
+    slow: Arc<AtomicU64>,
     call_timeout: Duration,
 }
 
@@ -79,7 +84,14 @@ impl Redis {
     /// See [`Redis::connect`].
     pub async fn connect_with(url: &str, call_timeout: Duration) -> Result<Self, ConnectError> {
         let link = Link::open(Target::parse(url)?, call_timeout).await?;
-        Ok(Self { link: Arc::new(link), calls: Arc::new(Semaphore::new(CALLS_AT_ONCE)), call_timeout })
+        let calls = Arc::new(Semaphore::new(CALLS_AT_ONCE));
+        Ok(Self { link: Arc::new(link), calls, slow: Arc::default(), call_timeout })
+    }
+
+    /// How many calls took longer than [`SLOW`] so far, those given up included.
+    #[must_use]
+    pub fn slow_calls(&self) -> u64 {
+        self.slow.load(Ordering::Relaxed)
     }
 
     /// Runs a script. All `keys` must share one hash tag.
@@ -114,7 +126,10 @@ impl Redis {
             return Err(CallError::Away(format!("{CALLS_AT_ONCE} calls are under way and none ends")));
         };
         let mut live = self.link.current().await?;
-        let Ok(answer) = timeout_at(deadline, live.send(command)).await else {
+        let sent = Instant::now();
+        let answer = timeout_at(deadline, live.send(command)).await;
+        self.note_time(sent.elapsed());
+        let Ok(answer) = answer else {
             // A stopped server runs all that was sent to it when it wakes. So it
             // gets nothing more until it greets a new connection; calls that
             // already wait on this one may still be answered there.
@@ -131,6 +146,17 @@ impl Redis {
             }
             verdict.call_error(&error)
         })
+    }
+
+    fn note_time(&self, took: Duration) {
+        if took <= SLOW {
+            return;
+        }
+        let so_far = self.slow.fetch_add(1, Ordering::Relaxed) + 1;
+        // A slow Redis is slow often: said once for each doubling.
+        if so_far.is_power_of_two() {
+            tracing::warn!(redis = %self.link.target(), took_ms = took.as_millis(), so_far, "redis is slow to answer");
+        }
     }
 }
 

@@ -186,6 +186,12 @@ pub trait Store: Send + Sync + 'static {
     /// Replaces what operators changed.
     async fn set_overrides(&self, room: &RoomName, overrides: &Overrides) -> Result<(), StoreError>;
 
+    /// Calls so far that took so long that it should be looked into; 0 where
+    /// none can.
+    fn slow_calls(&self) -> u64 {
+        0
+    }
+
     /// Ends the line and begins a new one with `epoch`; overrides stay. `known`:
     /// the line that the caller knew.
     async fn clear(&self, room: &RoomName, epoch: Epoch, known: Epoch) -> Result<(), StoreError>;

@@ -3,7 +3,7 @@
 //! Labels come from closed sets or configured rooms, never from a visitor.
 
 use prometheus::core::Collector;
-use prometheus::{Encoder as _, IntCounter, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Encoder as _, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
@@ -34,7 +34,10 @@ pub struct Metrics {
     rooms: IntGaugeVec,
     totals: IntGaugeVec,
     degraded: IntGaugeVec,
+    over: IntGaugeVec,
+    losses: IntGaugeVec,
     view_bytes: IntGaugeVec,
+    slow_calls: IntGauge,
 }
 
 impl Metrics {
@@ -53,6 +56,21 @@ impl Metrics {
             rooms: gauge("usher_room_visitors", "Visitors of a room, by what they are.", &["room", "state"]),
             totals: gauge("usher_room_visitors_total", "Visitors since the line began.", &["room", "event"]),
             degraded: gauge("usher_room_degraded", "1 while the store cannot be reached.", &["room"]),
+            over: gauge(
+                "usher_room_over_capacity",
+                "Visitors inside beyond the capacity: it was lowered, or a store lost the latest admissions.",
+                &["room"],
+            ),
+            losses: gauge(
+                "usher_room_losses_total",
+                "How often the store had lost the line or its end.",
+                &["room"],
+            ),
+            slow_calls: add(
+                &registry,
+                IntGauge::new("usher_store_slow_calls_total", "Calls to Redis that took longer than 50 ms.")
+                    .expect("a fixed family"),
+            ),
             view_bytes: gauge("usher_room_view_bytes", "Memory of the line's bitmap.", &["room"]),
             forwarded: add(&registry, forwarded.expect("a fixed family")),
             upstream_failures: add(&registry, failures.expect("a fixed family")),
@@ -78,7 +96,11 @@ impl Metrics {
         let as_i64 = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         self.degraded.with_label_values(&[name]).set(i64::from(view.degraded));
         self.view_bytes.with_label_values(&[name]).set(as_i64(view.rank.memory() as u64));
+        self.slow_calls.set(as_i64(room.slow_calls()));
         let Some(standing) = &view.standing else { return };
+        let inside = standing.called + standing.active;
+        self.over.with_label_values(&[name]).set(as_i64(inside.saturating_sub(view.settings.capacity)));
+        self.losses.with_label_values(&[name]).set(as_i64(standing.recoveries));
         let states = [
             ("waiting", standing.waiting),
             ("returning", standing.returning),

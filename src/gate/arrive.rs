@@ -96,7 +96,10 @@ impl Gate {
             turn => turn,
         };
         let arrived = self.arrived(site, visitor, turn, epoch, now);
-        if how == How::Poll && lost.is_none() && !matches!(arrived, Arrived::Admitted(_)) {
+        // While the line comes back, a number that was not out is asked about in vain
+        // only until its holder is heard.
+        let stays_out = lost.is_none_or(|sealed| site.room.is_out(&sealed.place));
+        if how == How::Poll && stays_out && !matches!(arrived, Arrived::Admitted(_)) {
             self.pace_out(site, visitor, &arrived, now);
         }
         self.remember(site, visitor, arrived, now)
@@ -186,7 +189,7 @@ impl Gate {
 
     /// A place as its holder was last told, while nobody knows better.
     fn as_last_shown(&self, site: &Site, sealed: &SealedPlace) -> Waiting {
-        let poll_after = site.room.soon(self.chance());
+        let poll_after = site.room.while_away(sealed.place.position, self.chance());
         Waiting { place: sealed.place, position: sealed.place.position, wait: None, poll_after }
     }
 

@@ -230,6 +230,7 @@ pub(super) async fn put_back(room: &Room, state: &mut State, report: &Report) ->
             drop_out(room, &view.rank).await?;
             put_overrides_back(room, &view, report).await?;
         }
+        put_revoked_back(room).await?;
         (state.told, state.put) = (standing.recoveries, None);
     }
     let changes = room.memory.changes.load(Ordering::Relaxed);
@@ -243,6 +244,20 @@ pub(super) async fn put_back(room: &Room, state: &mut State, report: &Report) ->
         room.store.put_back(&room.config().name.clone(), &PutBack::Passes(chunk.to_vec())).await?;
     }
     state.put = Some(changes);
+    Ok(())
+}
+
+/// A stale copy of the store may have passes that were given back since.
+async fn put_revoked_back(room: &Room) -> Result<(), StoreError> {
+    let pass = |entry: dashmap::mapref::multiple::RefMulti<'_, (PlaceNumber, Timestamp), Timestamp>| {
+        let &(number, issued_at) = entry.key();
+        Pass { number, issued_at, expires_at: *entry.value() }
+    };
+    let revoked: Vec<_> = room.revoked.iter().map(pass).collect();
+    let name = room.config().name.clone();
+    for chunk in revoked.chunks(CHUNK) {
+        room.store.put_back(&name, &PutBack::Revoked(chunk.to_vec())).await?;
+    }
     Ok(())
 }
 

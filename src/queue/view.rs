@@ -99,10 +99,14 @@ impl View {
         self.degraded || now < self.recovering_until
     }
 
-    /// A wait to pace by when nothing was measured: the batch alone.
+    /// A wait to pace by when none can be told: as fast as the line ever moves.
+    /// A million who wait must not all ask at the front's pace while the store is
+    /// away or the room is paused; `None` = the position is not known.
     #[must_use]
     pub fn guess(&self, position: u64) -> Option<Duration> {
-        let ticks = position / self.settings.batch.max(1);
-        self.is_moving().then(|| self.settings.tick * u32::try_from(ticks).unwrap_or(u32::MAX))
+        let ticks = position.checked_sub(1)? / self.settings.batch.max(1);
+        let by_batch = self.settings.tick.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX));
+        let measured = estimate::wait(position, self.speed).map(|wait| Duration::from_secs(wait.low_seconds));
+        Some(measured.unwrap_or(by_batch))
     }
 }

@@ -304,6 +304,10 @@ impl Store for RedisStore {
         self.read(room, &self.scripts.set_overrides, wire::overrides(overrides)).await.map(drop)
     }
 
+    fn slow_calls(&self) -> u64 {
+        self.redis.slow_calls()
+    }
+
     async fn clear(&self, room: &RoomName, epoch: Epoch, known: Epoch) -> Result<(), StoreError> {
         let [epoch, known] = [epoch, known].map(|epoch| epoch.to_string());
         let args = vec![Arg::Text(&epoch), Arg::Text(&known)];

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::{Line, Place};
 use crate::domain::id::{Epoch, PlaceNumber, VisitorId};
 use crate::domain::pass::Pass;
-use crate::domain::place::Turn;
+use crate::domain::place::{Reason, Turn};
 use crate::domain::time::Timestamp;
 
 /// Epochs before this one that are remembered.
@@ -47,6 +47,8 @@ pub enum PutBack {
     Drop(Vec<PlaceNumber>),
     /// Passes that are live; at most 500.
     Passes(Vec<(VisitorId, Pass)>),
+    /// Passes that were ended before their time; at most 500.
+    Revoked(Vec<Pass>),
 }
 
 /// What the gates remember while the line comes back.
@@ -165,6 +167,11 @@ impl Line {
                     self.put_pass_back(visitor, pass, now);
                 }
             }
+            PutBack::Revoked(passes) => {
+                for &pass in passes.iter().filter(|pass| now < pass.expires_at) {
+                    self.revoke_again(pass, now);
+                }
+            }
         }
         self.debug_check();
     }
@@ -186,6 +193,17 @@ impl Line {
             self.remove(visitor);
             self.next = self.next.max(pass.number.0 + 1);
             self.put_inside(visitor, pass);
+        }
+    }
+
+    /// A copy from before has a pass that was given back, or taken.
+    fn revoke_again(&mut self, pass: Pass, now: Timestamp) {
+        self.revoked.insert((pass.number, pass.issued_at), pass.expires_at);
+        let Some(holder) = self.holder(pass.number) else { return };
+        let is_it = |place: &Place| matches!(place, Place::Inside(p) if p.issued_at == pass.issued_at);
+        if self.places.get(&holder).is_some_and(is_it) {
+            self.remove(holder);
+            self.finish(holder, pass.number, Reason::Completed, now, false);
         }
     }
 

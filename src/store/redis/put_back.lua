@@ -1,5 +1,6 @@
 -- ARGV: time, then what a gate remembers; see PutBack:
 --   'out', below, from, bits · 'drop', numbers · 'passes', visitor number issued ends each
+--   'revoked', number issued ends each
 
 if not room.epoch then return false end
 now = clock()
@@ -58,6 +59,24 @@ end
 function act.passes(...)
   local passes = { ... }
   for i = 1, #passes, 4 do let_back(passes[i], passes[i + 1], passes[i + 2], passes[i + 3]) end
+end
+
+-- A copy from before has a pass that was given back, or taken.
+local function revoke_again(number, issued, ends)
+  if now >= tonumber(ends) then return end
+  call('ZADD', REVOKED, ends, number .. ' ' .. issued)
+  local visitor = call('HGET', HOLDERS, number)
+  if not visitor then return end
+  local kind, _, note = find(visitor)
+  if kind ~= 'I' or note ~= issued then return end
+  finish({ visitor }, { number }, 'c', { now }, { '0' })
+  call('HDEL', HOLDERS, number)
+  call('ZREM', PASSES, visitor)
+end
+
+function act.revoked(...)
+  local passes = { ... }
+  for i = 1, #passes, 3 do revoke_again(passes[i], passes[i + 1], passes[i + 2]) end
 end
 
 act[ARGV[2]](unpack(ARGV, 3))

@@ -96,6 +96,12 @@ pub(super) fn put_back(back: &PutBack) -> Vec<Arg<'_>> {
             };
             [Arg::Text("passes")].into_iter().chain(passes.iter().flat_map(pass)).collect()
         }
+        PutBack::Revoked(passes) => {
+            let pass = |pass: &Pass| {
+                [pass.number.0, pass.issued_at.as_millis(), pass.expires_at.as_millis()].map(Arg::Number)
+            };
+            [Arg::Text("revoked")].into_iter().chain(passes.iter().flat_map(pass)).collect()
+        }
     }
 }
 

@@ -260,7 +260,12 @@ impl Dice {
     }
 
     fn memory(&mut self) -> PutBack {
-        match self.upto(3) {
+        match self.upto(4) {
+            4 => PutBack::Revoked(self.few(|dice| {
+                let [issued_at, expires_at] = [0, 30_000]
+                    .map(|least| Timestamp::from_millis(START.as_millis() + least + dice.upto(120_000)));
+                Pass { number: PlaceNumber(1 + dice.upto(NUMBERS)), issued_at, expires_at }
+            })),
             0 => PutBack::Drop(self.few(|dice| PlaceNumber(dice.upto(NUMBERS)))),
             1 => PutBack::Passes(self.few(|dice| {
                 let [issued_at, expires_at] = [0, 30_000]

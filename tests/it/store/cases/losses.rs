@@ -77,6 +77,24 @@ pub(super) async fn passes_that_gates_remember_count_again(mut world: World) {
     assert_eq!(world.end(1, Reason::Left).await, Some(1));
 }
 
+pub(super) async fn a_pass_that_was_given_back_is_not_good_again(mut world: World) {
+    world.open(settings()).await;
+    world.join_all(1..=2).await;
+    world.tick().await;
+    let Turn::Admitted(pass) = world.look(1).await else { panic!("inside") };
+    let Turn::Admitted(other) = world.look(2).await else { panic!("inside") };
+    assert_eq!(world.reopen(7, 9, 4).await.active, 2, "a copy from before");
+    let newer = Pass { issued_at: other.issued_at + SECOND, ..other };
+    world.put_back(PutBack::Revoked(vec![pass, newer])).await;
+    world.put_back(PutBack::Passes(vec![(visitor(1), pass)])).await;
+    assert_eq!(world.standing().await.active, 1, "one was given back, the other is another pass");
+    let turn = world.look(1).await;
+    assert!(matches!(turn, Turn::Ended { reason: Reason::Completed, .. }), "{turn:?}");
+    assert_eq!(world.look(2).await, Turn::Admitted(other));
+    let revoked = world.store.revoked(&room()).await.expect("read");
+    assert_eq!(revoked, [pass, newer], "and no gate takes it");
+}
+
 pub(super) async fn a_line_that_is_behind_is_brought_up_and_gives_no_number_twice(mut world: World) {
     world.open(settings()).await;
     world.join_all(1..=3).await;
