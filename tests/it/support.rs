@@ -3,11 +3,13 @@
 pub(crate) mod app;
 pub(crate) mod booking;
 pub(crate) mod client;
+pub(crate) mod crowd;
 pub(crate) mod gate;
 pub(crate) mod http;
 pub(crate) mod http1;
 pub(crate) mod ports;
 pub(crate) mod postgres;
+pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod redis_server;
 pub(crate) mod smtp;

@@ -52,9 +52,19 @@ pub(crate) struct Raw {
 
 impl Raw {
     pub(crate) async fn connect(to: SocketAddr) -> Self {
-        let stream = TcpStream::connect(to).await.expect("the listener accepts");
-        stream.set_nodelay(true).expect("a socket");
-        Self { stream, unread: Vec::new(), closed: false }
+        Self::try_connect(to).await.expect("the listener accepts")
+    }
+
+    /// `None` when nobody listens.
+    pub(crate) async fn try_connect(to: SocketAddr) -> Option<Self> {
+        let stream = TcpStream::connect(to).await.ok()?;
+        stream.set_nodelay(true).ok()?;
+        Some(Self { stream, unread: Vec::new(), closed: false })
+    }
+
+    /// Whether the other side is known to have closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed
     }
 
     /// A peer that closed already is no error: its answer is still to be read.
