@@ -309,7 +309,7 @@ impl Booking {
             let from = self.lot.lock().random_range(0..seats.statuses.len().max(1));
             let wanted = pick(&seats.statuses, count, from).ok_or(Code::SoldOut)?;
             let wanted = Wanted {
-                id: HoldId::from_bits(uuid::Uuid::new_v4().as_u128()),
+                id: HoldId::of(&layout.id, uuid::Uuid::new_v4().as_u128()),
                 owner,
                 seats: wanted,
                 until: now + self.settings.hold_ttl,

@@ -8,7 +8,10 @@ mod api;
 mod redis;
 mod store;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+
+use parking_lot::Mutex;
 
 use super::db::{Db, DbError, RowExt as _};
 use super::events::Layout;
@@ -33,7 +36,21 @@ pub struct Holds {
     /// One load at a time: a sale that is told while an event loads waits, or
     /// the loaded state could be older than what was told.
     loading: tokio::sync::Mutex<()>,
+    /// Holds of which it is not known whether they were given, or given back.
+    doubts: Mutex<VecDeque<Doubt>>,
 }
+
+/// A hold that nobody may use, to be undone when the store answers.
+#[derive(Clone, Debug)]
+struct Doubt {
+    event: EventId,
+    id: HoldId,
+    /// When it would end by itself.
+    until: Timestamp,
+}
+
+/// While the store is away, doubts beyond these run on to their end.
+const MOST_DOUBTS: usize = 50_000;
 
 impl From<HoldStoreError> for Problem {
     fn from(error: HoldStoreError) -> Self {
@@ -53,7 +70,7 @@ impl Holds {
     /// Over a store that may be empty, or shared with others.
     #[must_use]
     pub fn new(store: Arc<dyn HoldStore>, db: Db) -> Self {
-        Self { store, db, loading: tokio::sync::Mutex::default() }
+        Self { store, db, loading: tokio::sync::Mutex::default(), doubts: Mutex::default() }
     }
 
     /// Keeps all the wanted seats, or none.
@@ -61,7 +78,7 @@ impl Holds {
     /// # Errors
     /// `seats_taken` with the seats' ids, `ticket_limit`
     pub async fn hold(&self, layout: &Layout, wanted: Wanted, now: Timestamp) -> Result<Hold, Problem> {
-        let mut held = self.store.hold(&layout.id, wanted.clone(), now).await;
+        let mut held = self.hold_or_undo(&layout.id, &wanted, now).await;
         let missing = match &held {
             Err(HoldStoreError::NotLoaded) => true,
             // Another process may have added seats that this store has not heard of.
@@ -72,7 +89,7 @@ impl Holds {
         };
         if missing {
             self.load(layout).await?;
-            held = self.store.hold(&layout.id, wanted, now).await;
+            held = self.hold_or_undo(&layout.id, &wanted, now).await;
         }
         match held {
             Err(HoldStoreError::Refused(HoldError::Taken(seats))) => {
@@ -81,6 +98,49 @@ impl Holds {
             }
             other => Ok(other?),
         }
+    }
+
+    /// Asks once more under the same id when no answer came, which cannot give a
+    /// second hold; what stays unanswered is undone later, so that no seat is kept
+    /// for a caller who was told "not now".
+    async fn hold_or_undo(
+        &self,
+        event: &EventId,
+        wanted: &Wanted,
+        now: Timestamp,
+    ) -> Result<Hold, HoldStoreError> {
+        for _ in 0..2 {
+            match self.store.hold(event, wanted.clone(), now).await {
+                Err(HoldStoreError::Away(why)) => tracing::debug!(%why, %event, "a hold without an answer"),
+                answer => return answer,
+            }
+        }
+        self.doubt(event, wanted.id, wanted.until);
+        Err(HoldStoreError::Away("no answer to a hold".into()))
+    }
+
+    fn doubt(&self, event: &EventId, id: HoldId, until: Timestamp) {
+        let mut doubts = self.doubts.lock();
+        if doubts.len() == MOST_DOUBTS {
+            doubts.pop_front();
+        }
+        doubts.push_back(Doubt { event: event.clone(), id, until });
+    }
+
+    /// Undoes holds that were not answered; how many are still in doubt.
+    pub async fn undo_doubts(&self, now: Timestamp) -> usize {
+        let waiting = self.doubts.lock().len();
+        for _ in 0..waiting {
+            let Some(doubt) = self.doubts.lock().pop_front() else { break };
+            if doubt.until <= now {
+                continue;
+            }
+            if let Err(HoldStoreError::Away(_)) = self.store.undo(&doubt.event, doubt.id, doubt.until).await {
+                self.doubts.lock().push_back(doubt);
+                break;
+            }
+        }
+        self.doubts.lock().len()
     }
 
     /// The caller's live hold.
@@ -169,11 +229,22 @@ impl Holds {
         }
     }
 
-    /// Gives seats back before their time, if the hold is still there.
-    pub async fn let_go(&self, id: HoldId, owner: AccountId, now: Timestamp) {
+    /// Gives an order's or a hold's seats back before their time, if it is still
+    /// there; `until`: when it ends anyway.
+    pub async fn let_go(
+        &self,
+        event: &EventId,
+        id: HoldId,
+        owner: AccountId,
+        until: Timestamp,
+        now: Timestamp,
+    ) {
         match self.store.release(id, owner, now).await {
-            Ok(_) | Err(HoldStoreError::Refused(_)) => {}
-            Err(error) => tracing::warn!(%error, "a given-up hold runs on to its end"),
+            Ok(_) | Err(HoldStoreError::Refused(_) | HoldStoreError::NotLoaded) => {}
+            Err(error) => {
+                tracing::debug!(%error, "seats are given back when the hold store answers");
+                self.doubt(event, id, until);
+            }
         }
     }
 

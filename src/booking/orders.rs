@@ -222,7 +222,7 @@ impl Booking {
         match self.insert_order(id, &layout, &kept.hold, now).await {
             Ok(true) => Ok(id),
             Ok(false) => {
-                self.holds.let_go(kept.hold.id, kept.hold.owner, now).await;
+                self.holds.let_go(&kept.event, kept.hold.id, kept.hold.owner, kept.hold.until, now).await;
                 Err(Code::TicketLimit.into())
             }
             // The event was removed in this moment.

@@ -36,6 +36,7 @@ impl Booking {
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "hold store away"),
         }
+        self.holds.undo_doubts(now).await;
         if self.some_order_expired(now).await? {
             let orders = self.expire_orders(now).await?;
             tracing::debug!(orders, "orders expired");

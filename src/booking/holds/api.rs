@@ -243,7 +243,7 @@ impl Booking {
     ) -> Result<Hold, Problem> {
         let allowed = usize::try_from(self.settings.tickets_per_account).unwrap_or(usize::MAX);
         let wanted = Wanted {
-            id: HoldId::from_bits(uuid::Uuid::new_v4().as_u128()),
+            id: HoldId::of(&layout.id, uuid::Uuid::new_v4().as_u128()),
             owner: buyer.account,
             seats,
             until: now + self.settings.hold_ttl,

@@ -12,29 +12,33 @@
 //! | `holds` | hash: each hold by its id |
 //! | `deadlines` | ids by their deadline; `paying`: those whose clock is stopped |
 //! | `owners`, `epochs` | hashes: ids by owner and by epoch |
+//! | `log` | stream: how seats changed, under the version of the change |
+//! | `undone` | ids that must not be given any more |
 //!
-//! `PREFIX:events` lists the events, `PREFIX:hold:ID` tells a hold's event.
+//! `PREFIX:events` lists the events; a hold's id tells which of them it is of.
+//!
+//! A call lets go a bounded number of holds, so that no pause ends in one long
+//! script; where all that are over must be gone, it is repeated.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use parking_lot::Mutex;
 use redis::{Value, cmd};
 
 use super::store::{HoldStore, HoldStoreError, Kept, Seats};
 use crate::domain::order::AccountId;
-use crate::domain::seat::floor::{Hold, HoldError, Wanted};
+use crate::domain::seat::floor::{Changes, Hold, HoldError, Wanted};
 use crate::domain::seat::{EventId, HoldEpoch, HoldId, Outcome, Seat, SeatIndex, SeatStatus};
 use crate::domain::time::{Timestamp, millis};
 use crate::redis::{CallError, Redis, Script};
 
 /// The last parts of an event's keys, in the order in which the scripts take them.
-const KEYS: [&str; 8] = ["floor", "status", "epoch", "holds", "deadlines", "owners", "epochs", "paying"];
+const KEYS: [&str; 10] =
+    ["floor", "status", "epoch", "holds", "deadlines", "owners", "epochs", "paying", "log", "undone"];
 /// Bytes of an epoch; below 2⁵³.
 const EPOCH_BYTES: usize = 7;
-/// How long it is known in which event a hold is: longer than any hold lasts, and
-/// than any payment takes.
-const KNOWN_FOR: Duration = Duration::from_secs(24 * 3_600);
-const KNOWN_PAYING: Duration = Duration::from_secs(8 * 24 * 3_600);
 /// Tries to tell how a payment ended before the next load must.
 const TRIES: usize = 3;
 
@@ -45,7 +49,12 @@ const PRELUDE: &str = include_str!("redis/prelude.lua");
 pub struct RedisHolds {
     redis: Redis,
     prefix: String,
+    /// Events by their tag, as last read.
+    tags: Mutex<HashMap<u32, Vec<EventId>>>,
     load: Script,
+    raise: Script,
+    undo: Script,
+    changes: Script,
     hold: Script,
     find: Script,
     extend: Script,
@@ -68,6 +77,10 @@ impl RedisHolds {
         Self {
             redis,
             prefix: prefix.to_owned(),
+            tags: Mutex::default(),
+            raise: always(include_str!("redis/raise.lua")),
+            undo: always(include_str!("redis/undo.lua")),
+            changes: always(include_str!("redis/changes.lua")),
             load: script("#!lua", include_str!("redis/load.lua")),
             hold: script("#!lua", include_str!("redis/hold.lua")),
             find: always(include_str!("redis/find.lua")),
@@ -82,7 +95,7 @@ impl RedisHolds {
         }
     }
 
-    fn keys(&self, event: &EventId) -> [String; 8] {
+    fn keys(&self, event: &EventId) -> [String; 10] {
         KEYS.map(|name| format!("{}:{{{event}}}:{name}", self.prefix))
     }
 
@@ -93,19 +106,23 @@ impl RedisHolds {
         }
     }
 
-    fn hint(&self, id: HoldId) -> String {
-        format!("{}:hold:{id}", self.prefix)
-    }
-
     fn events_key(&self) -> String {
         format!("{}:events", self.prefix)
     }
 
-    async fn event_of(&self, id: HoldId) -> Result<EventId, HoldStoreError> {
-        match self.redis.query(cmd("GET").arg(self.hint(id))).await? {
-            Value::Nil => Err(HoldError::NoHold.into()),
-            reply => text(&reply)?.parse().map_err(|_| unexpected()),
+    /// The events that the hold may be of, hardly ever more than one, as known
+    /// here; `anew` when that was not it.
+    async fn events_of(&self, id: HoldId, anew: bool) -> Result<Vec<EventId>, HoldStoreError> {
+        if !anew {
+            return Ok(self.tags.lock().get(&id.tag()).cloned().unwrap_or_default());
         }
+        let mut tags: HashMap<u32, Vec<EventId>> = HashMap::new();
+        for event in self.events().await? {
+            tags.entry(event.tag()).or_default().push(event);
+        }
+        let found = tags.get(&id.tag()).cloned().unwrap_or_default();
+        *self.tags.lock() = tags;
+        Ok(found)
     }
 
     async fn events(&self) -> Result<Vec<EventId>, HoldStoreError> {
@@ -126,27 +143,60 @@ impl RedisHolds {
         now: Timestamp,
         more: &[u64],
     ) -> Result<Kept, HoldStoreError> {
-        let event = self.event_of(id).await?;
         let mut args = vec![now.as_millis().to_string(), id.to_string(), owner.to_string()];
         args.extend(more.iter().map(u64::to_string));
         let args: Vec<_> = args.iter().map(String::as_bytes).collect();
-        let reply = self.call(&event, script, &args).await?;
-        match list(&reply)? {
-            [] => Err(HoldError::NoHold.into()),
-            [hold] => Ok(Kept { hold: read_hold(id, text(hold)?)?, event }),
-            _ => Err(unexpected()),
+        for anew in [false, true] {
+            for event in self.events_of(id, anew).await? {
+                match list(&self.call(&event, script, &args).await?)? {
+                    [] => {}
+                    [hold] => return Ok(Kept { hold: read_hold(id, text(hold)?)?, event }),
+                    _ => return Err(unexpected()),
+                }
+            }
         }
+        Err(HoldError::NoHold.into())
+    }
+
+    /// Runs a script that answers `more` until it has let go everything that is over.
+    async fn whole(
+        &self,
+        event: &EventId,
+        script: &Script,
+        args: &[&[u8]],
+    ) -> Result<Vec<Value>, HoldStoreError> {
+        loop {
+            let Value::Array(reply) = self.call(event, script, args).await? else { return Err(unexpected()) };
+            match &reply[..] {
+                [Value::BulkString(more)] if more == b"more" => {}
+                _ => return Ok(reply),
+            }
+        }
+    }
+
+    /// A batch of the event's holds, and whether there are more.
+    async fn batch(
+        &self,
+        event: &EventId,
+        script: &Script,
+        now: &str,
+        all: &mut Vec<Kept>,
+    ) -> Result<bool, HoldStoreError> {
+        let reply = self.call(event, script, &[now.as_bytes()]).await?;
+        let pairs = list(&reply)?.chunks_exact(2);
+        let more = pairs.remainder().first().is_some_and(|more| text(more) == Ok("more"));
+        for pair in pairs {
+            let id = text(&pair[0])?.parse().map_err(|_| unexpected())?;
+            all.push(Kept { event: event.clone(), hold: read_hold(id, text(&pair[1])?)? });
+        }
+        Ok(more)
     }
 
     /// The holds that an operation over all events answers.
     async fn over_all(&self, script: &Script, now: &str) -> Result<Vec<Kept>, HoldStoreError> {
         let mut all = Vec::new();
         for event in self.events().await? {
-            let reply = self.call(&event, script, &[now.as_bytes()]).await?;
-            for pair in list(&reply)?.chunks_exact(2) {
-                let id = text(&pair[0])?.parse().map_err(|_| unexpected())?;
-                all.push(Kept { event: event.clone(), hold: read_hold(id, text(&pair[1])?)? });
-            }
+            while self.batch(&event, script, now, &mut all).await? {}
         }
         Ok(all)
     }
@@ -173,6 +223,11 @@ impl HoldStore for RedisHolds {
         Ok(())
     }
 
+    async fn raise(&self, event: &EventId, generation: u32) -> Result<(), HoldStoreError> {
+        let start = HoldEpoch::start(generation).as_u64().to_string();
+        self.call(event, &self.raise, &[b"", start.as_bytes()]).await.map(drop)
+    }
+
     async fn hold(&self, event: &EventId, wanted: Wanted, now: Timestamp) -> Result<Hold, HoldStoreError> {
         let args = [
             now.as_millis().to_string(),
@@ -185,17 +240,12 @@ impl HoldStore for RedisHolds {
         let args = args.each_ref().map(String::as_bytes);
         let reply = self.call(event, &self.hold, &args).await?;
         match list(&reply)? {
-            [told, hold] if text(told)? == "held" => {
-                // If this fails nobody can use the hold, and it ends by itself.
-                let mut hint = cmd("SET");
-                hint.arg(self.hint(wanted.id)).arg(event.as_str()).arg("PX").arg(millis(KNOWN_FOR));
-                self.redis.query(&hint).await?;
-                read_hold(wanted.id, text(hold)?)
-            }
+            [told, hold] if text(told)? == "held" => read_hold(wanted.id, text(hold)?),
             [told, seats] if text(told)? == "taken" => {
                 Err(HoldError::Taken(read_seats(text(seats)?)?).into())
             }
             [told] if text(told)? == "cap" => Err(HoldError::OverCap.into()),
+            [told] if text(told)? == "undone" => Err(HoldError::NoHold.into()),
             _ => Err(unexpected()),
         }
     }
@@ -216,24 +266,23 @@ impl HoldStore for RedisHolds {
     }
 
     async fn release(&self, id: HoldId, owner: AccountId, now: Timestamp) -> Result<Kept, HoldStoreError> {
-        let kept = self.on(&self.release, id, owner, now, &[]).await?;
-        // It ends by itself, too.
-        let _ = self.redis.query(cmd("DEL").arg(self.hint(id))).await;
-        Ok(kept)
+        self.on(&self.release, id, owner, now, &[]).await
+    }
+
+    async fn undo(&self, event: &EventId, id: HoldId, until: Timestamp) -> Result<(), HoldStoreError> {
+        let (id, until) = (id.to_string(), until.as_millis().to_string());
+        self.call(event, &self.undo, &[b"", id.as_bytes(), until.as_bytes()]).await.map(drop)
     }
 
     async fn fasten(&self, id: HoldId, owner: AccountId, now: Timestamp) -> Result<Kept, HoldStoreError> {
-        let kept = self.on(&self.fasten, id, owner, now, &[]).await?;
-        self.redis.query(cmd("PEXPIRE").arg(self.hint(id)).arg(millis(KNOWN_PAYING))).await?;
-        Ok(kept)
+        self.on(&self.fasten, id, owner, now, &[]).await
     }
 
     async fn loosen(&self, id: HoldId) -> Result<(), HoldStoreError> {
-        let event = match self.event_of(id).await {
-            Err(HoldStoreError::Refused(_)) => return Ok(()),
-            event => event?,
-        };
-        self.call(&event, &self.loosen, &[b"", id.to_string().as_bytes()]).await.map(drop)
+        for event in self.events_of(id, true).await? {
+            self.call(&event, &self.loosen, &[b"", id.to_string().as_bytes()]).await?;
+        }
+        Ok(())
     }
 
     async fn settle(
@@ -262,15 +311,25 @@ impl HoldStore for RedisHolds {
     }
 
     async fn seats(&self, event: &EventId, now: Timestamp) -> Result<Seats, HoldStoreError> {
-        let reply = self.call(event, &self.seats, &[now.as_millis().to_string().as_bytes()]).await?;
-        let [version, statuses] = list(&reply)? else { return Err(unexpected()) };
-        let statuses = text(statuses)?.bytes().map(|letter| match letter {
-            b'F' => Ok(SeatStatus::Available),
-            b'H' | b'P' => Ok(SeatStatus::Held),
-            b'S' => Ok(SeatStatus::Sold),
+        let now = now.as_millis().to_string();
+        let reply = self.whole(event, &self.seats, &[now.as_bytes()]).await?;
+        let [version, statuses] = &reply[..] else { return Err(unexpected()) };
+        let statuses = text(statuses)?.bytes().map(seen).collect::<Result<_, _>>()?;
+        Ok(Seats { version: number(text(version)?)?, statuses })
+    }
+
+    async fn changes(&self, event: &EventId, since: u64, now: Timestamp) -> Result<Changes, HoldStoreError> {
+        let (now, since) = (now.as_millis().to_string(), since.to_string());
+        let reply = self.whole(event, &self.changes, &[now.as_bytes(), since.as_bytes()]).await?;
+        match &reply[..] {
+            [to] => Ok(Changes::Gap { to: number(text(to)?)? }),
+            [to, changes] => {
+                let changes = text(changes)?.split(',').filter(|change| !change.is_empty());
+                let seats = changes.map(read_change).collect::<Result<_, _>>()?;
+                Ok(Changes::Since { to: number(text(to)?)?, seats })
+            }
             _ => Err(unexpected()),
-        });
-        Ok(Seats { version: number(text(version)?)?, statuses: statuses.collect::<Result<_, _>>()? })
+        }
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<Vec<Kept>, HoldStoreError> {
@@ -304,6 +363,23 @@ const fn letter(seat: Seat) -> u8 {
         Seat::Paying(_) => b'P',
         Seat::Sold(_) => b'S',
     }
+}
+
+/// A seat's letter as everybody sees it.
+fn seen(letter: u8) -> Result<SeatStatus, HoldStoreError> {
+    match letter {
+        b'F' => Ok(SeatStatus::Available),
+        b'H' | b'P' => Ok(SeatStatus::Held),
+        b'S' => Ok(SeatStatus::Sold),
+        _ => Err(unexpected()),
+    }
+}
+
+/// A seat and its letter.
+fn read_change(text: &str) -> Result<(SeatIndex, SeatStatus), HoldStoreError> {
+    let (seat, letter) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(unexpected)?;
+    let seat = seat.parse().map(SeatIndex).map_err(|_| unexpected())?;
+    Ok((seat, seen(letter.bytes().next().unwrap_or_default())?))
 }
 
 fn list(reply: &Value) -> Result<&[Value], HoldStoreError> {

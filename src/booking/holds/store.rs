@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use crate::domain::order::AccountId;
-use crate::domain::seat::floor::{Floor, Hold, HoldError, Wanted};
+use crate::domain::seat::floor::{Changes, Floor, Hold, HoldError, Wanted};
 use crate::domain::seat::{EventId, HoldEpoch, HoldId, Outcome, Seat, SeatIndex, SeatStatus};
 use crate::domain::time::Timestamp;
 
@@ -54,7 +54,11 @@ pub trait HoldStore: Send + Sync + std::fmt::Debug {
     /// Drops everything about an event.
     async fn forget(&self, event: &EventId) -> Result<(), HoldStoreError>;
 
-    /// Keeps all the wanted seats, or none.
+    /// Begins a new generation of an event that was found behind what it had told.
+    async fn raise(&self, event: &EventId, generation: u32) -> Result<(), HoldStoreError>;
+
+    /// Keeps all the wanted seats, or none. The id is one [`HoldId::of`] the event.
+    /// Asking again under it is harmless, and so is [`HoldStore::undo`].
     async fn hold(&self, event: &EventId, wanted: Wanted, now: Timestamp) -> Result<Hold, HoldStoreError>;
 
     /// A live hold of `owner`.
@@ -72,6 +76,10 @@ pub trait HoldStore: Send + Sync + std::fmt::Debug {
 
     /// Gives seats back.
     async fn release(&self, id: HoldId, owner: AccountId, now: Timestamp) -> Result<Kept, HoldStoreError>;
+
+    /// Ends a hold whose giving was not answered, unless it is being paid for; it
+    /// is not given later either, until `until`.
+    async fn undo(&self, event: &EventId, id: HoldId, until: Timestamp) -> Result<(), HoldStoreError>;
 
     /// Stops a hold's clock, because a payment begins.
     async fn fasten(&self, id: HoldId, owner: AccountId, now: Timestamp) -> Result<Kept, HoldStoreError>;
@@ -91,6 +99,10 @@ pub trait HoldStore: Send + Sync + std::fmt::Debug {
     /// How the event's seats stand.
     async fn seats(&self, event: &EventId, now: Timestamp) -> Result<Seats, HoldStoreError>;
 
+    /// What changed after a version that an earlier answer told: of all processes,
+    /// in one order, each change once.
+    async fn changes(&self, event: &EventId, since: u64, now: Timestamp) -> Result<Changes, HoldStoreError>;
+
     /// Lets go every hold whose deadline has come.
     async fn sweep(&self, now: Timestamp) -> Result<Vec<Kept>, HoldStoreError>;
 
@@ -108,23 +120,27 @@ pub struct MemoryHolds(Mutex<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     floors: HashMap<EventId, Floor>,
-    events: HashMap<HoldId, EventId>,
+    /// Events by their tag; hardly ever two.
+    tags: HashMap<u32, Vec<EventId>>,
 }
 
 impl Inner {
-    /// The event's floor, swept, so that no call below ends a hold unseen.
-    fn floor(&mut self, event: &EventId, now: Timestamp) -> Result<&mut Floor, HoldStoreError> {
-        let floor = self.floors.get_mut(event).ok_or(HoldStoreError::NotLoaded)?;
-        for over in floor.expire(now) {
-            self.events.remove(&over.id);
-        }
-        Ok(floor)
+    fn floor(&mut self, event: &EventId) -> Result<&mut Floor, HoldStoreError> {
+        self.floors.get_mut(event).ok_or(HoldStoreError::NotLoaded)
     }
 
-    fn floor_of(&mut self, id: HoldId, now: Timestamp) -> Result<(EventId, &mut Floor), HoldStoreError> {
-        let event = self.events.get(&id).cloned().ok_or(HoldError::NoHold)?;
-        let floor = self.floor(&event, now)?;
-        Ok((event, floor))
+    /// Runs an operation on one hold, in the event that it is of.
+    fn on(
+        &mut self,
+        id: HoldId,
+        operation: impl Fn(&mut Floor) -> Result<Hold, HoldError>,
+    ) -> Result<Kept, HoldStoreError> {
+        for event in self.tags.get(&id.tag()).into_iter().flatten() {
+            if let Some(hold) = self.floors.get_mut(event).and_then(|floor| operation(floor).ok()) {
+                return Ok(Kept { event: event.clone(), hold });
+            }
+        }
+        Err(HoldError::NoHold.into())
     }
 }
 
@@ -132,32 +148,35 @@ impl Inner {
 impl HoldStore for MemoryHolds {
     async fn load(&self, event: &EventId, generation: u32, seats: Vec<Seat>) -> Result<(), HoldStoreError> {
         let mut inner = self.0.lock();
-        let Some(floor) = inner.floors.get_mut(event) else {
-            inner.floors.insert(event.clone(), Floor::new(generation, seats));
+        if let Some(floor) = inner.floors.get_mut(event) {
+            floor.grow(seats.get(floor.seats().len()..).unwrap_or_default());
             return Ok(());
-        };
-        floor.grow(seats.get(floor.seats().len()..).unwrap_or_default());
+        }
+        inner.floors.insert(event.clone(), Floor::new(generation, seats));
+        inner.tags.entry(event.tag()).or_default().push(event.clone());
         Ok(())
     }
 
     async fn forget(&self, event: &EventId) -> Result<(), HoldStoreError> {
         let mut inner = self.0.lock();
         inner.floors.remove(event);
-        inner.events.retain(|_, of| of != event);
+        if let Some(events) = inner.tags.get_mut(&event.tag()) {
+            events.retain(|other| other != event);
+        }
+        Ok(())
+    }
+
+    async fn raise(&self, event: &EventId, generation: u32) -> Result<(), HoldStoreError> {
+        self.0.lock().floor(event)?.raise(generation);
         Ok(())
     }
 
     async fn hold(&self, event: &EventId, wanted: Wanted, now: Timestamp) -> Result<Hold, HoldStoreError> {
-        let mut inner = self.0.lock();
-        let hold = inner.floor(event, now)?.hold(wanted, now)?;
-        inner.events.insert(hold.id, event.clone());
-        Ok(hold)
+        Ok(self.0.lock().floor(event)?.hold(wanted, now)?)
     }
 
     async fn find(&self, id: HoldId, owner: AccountId, now: Timestamp) -> Result<Kept, HoldStoreError> {
-        let mut inner = self.0.lock();
-        let (event, floor) = inner.floor_of(id, now)?;
-        Ok(Kept { event, hold: floor.find(id, owner, now)?.clone() })
+        self.0.lock().on(id, |floor| floor.find(id, owner, now).cloned())
     }
 
     async fn extend(
@@ -168,30 +187,29 @@ impl HoldStore for MemoryHolds {
         by: Duration,
         max: Duration,
     ) -> Result<Kept, HoldStoreError> {
-        let mut inner = self.0.lock();
-        let (event, floor) = inner.floor_of(id, now)?;
-        Ok(Kept { event, hold: floor.extend(id, owner, now, by, max)? })
+        self.0.lock().on(id, |floor| floor.extend(id, owner, now, by, max))
     }
 
     async fn release(&self, id: HoldId, owner: AccountId, now: Timestamp) -> Result<Kept, HoldStoreError> {
-        let mut inner = self.0.lock();
-        let (event, floor) = inner.floor_of(id, now)?;
-        let hold = floor.release(id, owner, now)?;
-        inner.events.remove(&id);
-        Ok(Kept { event, hold })
+        self.0.lock().on(id, |floor| floor.release(id, owner, now))
+    }
+
+    async fn undo(&self, event: &EventId, id: HoldId, until: Timestamp) -> Result<(), HoldStoreError> {
+        self.0.lock().floor(event)?.undo(id, until);
+        Ok(())
     }
 
     async fn fasten(&self, id: HoldId, owner: AccountId, now: Timestamp) -> Result<Kept, HoldStoreError> {
-        let mut inner = self.0.lock();
-        let (event, floor) = inner.floor_of(id, now)?;
-        Ok(Kept { event, hold: floor.fasten(id, owner, now)? })
+        self.0.lock().on(id, |floor| floor.fasten(id, owner, now))
     }
 
     async fn loosen(&self, id: HoldId) -> Result<(), HoldStoreError> {
         let mut inner = self.0.lock();
-        let Some(event) = inner.events.get(&id).cloned() else { return Ok(()) };
-        if let Some(floor) = inner.floors.get_mut(&event) {
-            floor.loosen(id);
+        let Inner { floors, tags } = &mut *inner;
+        for event in tags.get(&id.tag()).into_iter().flatten() {
+            if let Some(floor) = floors.get_mut(event) {
+                floor.loosen(id);
+            }
         }
         Ok(())
     }
@@ -203,31 +221,30 @@ impl HoldStore for MemoryHolds {
         epoch: HoldEpoch,
         outcome: Outcome,
     ) -> Result<(), HoldStoreError> {
-        let mut inner = self.0.lock();
-        let floor = inner.floors.get_mut(event).ok_or(HoldStoreError::NotLoaded)?;
-        if let Some(over) = floor.settle(seats, epoch, outcome) {
-            inner.events.remove(&over.id);
-        }
+        self.0.lock().floor(event)?.settle(seats, epoch, outcome);
         Ok(())
     }
 
     async fn seats(&self, event: &EventId, now: Timestamp) -> Result<Seats, HoldStoreError> {
         let mut inner = self.0.lock();
-        let floor = inner.floor(event, now)?;
+        let floor = inner.floor(event)?;
+        floor.expire(now);
         Ok(Seats { version: floor.version(), statuses: floor.statuses().collect() })
+    }
+
+    async fn changes(&self, event: &EventId, since: u64, now: Timestamp) -> Result<Changes, HoldStoreError> {
+        let mut inner = self.0.lock();
+        let floor = inner.floor(event)?;
+        floor.expire(now);
+        Ok(floor.changes(since))
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<Vec<Kept>, HoldStoreError> {
         let mut inner = self.0.lock();
-        let mut over = Vec::new();
-        let Inner { floors, events } = &mut *inner;
-        for (event, floor) in floors {
-            for hold in floor.expire(now) {
-                events.remove(&hold.id);
-                over.push(Kept { event: event.clone(), hold });
-            }
-        }
-        Ok(over)
+        let over = inner.floors.iter_mut().flat_map(|(event, floor)| {
+            floor.expire(now).into_iter().map(|hold| Kept { event: event.clone(), hold })
+        });
+        Ok(over.collect())
     }
 
     async fn paying(&self) -> Result<Vec<Kept>, HoldStoreError> {

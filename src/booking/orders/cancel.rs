@@ -84,7 +84,7 @@ impl Booking {
         let body = json!({"event_id": order.event.as_str(), "currency": order.currency});
         outbox::write(&mut tx, "order.cancelled", &order.id.to_string(), &body, self.now()).await?;
         tx.commit().await?;
-        self.holds.let_go(order.hold, order.account, self.now()).await;
+        self.holds.let_go(&order.event, order.hold, order.account, order.expires_at, self.now()).await;
         Ok(())
     }
 

@@ -1,11 +1,12 @@
 //! One event's seats and holds: the pure model behind the hold stores.
 //!
 //! The memory store is this behind a mutex. Each operation takes `now`, applies
-//! whole or not at all, and first lets go what is past its deadline, so a late
-//! sweep never costs a sale. What is sold comes from the database; this is the
-//! fast hint in front of it, fenced by [`HoldEpoch`].
+//! whole or not at all, and lets go whatever it meets that is past its deadline,
+//! so a late sweep never costs a sale. What is sold comes from the database; this
+//! is the fast hint in front of it, fenced by [`HoldEpoch`]. Every change of how a
+//! seat looks has a version of its own and stands in one log, in order.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::{HoldEpoch, HoldId, Outcome, Seat, SeatIndex, SeatStatus};
@@ -60,6 +61,27 @@ pub enum HoldError {
     NoHold,
 }
 
+/// What changed for those who look at the seats.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changes {
+    /// Each change in order, one for each version after the one asked about; the
+    /// last has version `to`.
+    Since {
+        /// The version now.
+        to: u64,
+        /// Which seat, and how it looks since; a seat may be in it several times.
+        seats: Vec<(SeatIndex, SeatStatus)>,
+    },
+    /// Too long ago, or a version of another life of the store: look at all seats.
+    Gap {
+        /// The version now.
+        to: u64,
+    },
+}
+
+/// Changes that are kept for those who look.
+pub const KEPT_CHANGES: usize = 8_192;
+
 /// An event's seats and holds.
 #[derive(Clone, Debug)]
 pub struct Floor {
@@ -68,8 +90,12 @@ pub struct Floor {
     by_epoch: HashMap<HoldEpoch, HoldId>,
     by_owner: HashMap<AccountId, Vec<HoldId>>,
     deadlines: BTreeSet<(Timestamp, HoldId)>,
+    /// Holds that must not be given any more, and until when that is remembered.
+    undone: HashMap<HoldId, Timestamp>,
     epoch: HoldEpoch,
     version: u64,
+    /// The last changes; the newest has `version`.
+    log: VecDeque<(SeatIndex, SeatStatus)>,
 }
 
 impl Floor {
@@ -85,8 +111,10 @@ impl Floor {
             by_epoch: HashMap::new(),
             by_owner: HashMap::new(),
             deadlines: BTreeSet::new(),
+            undone: HashMap::new(),
             epoch,
             version: epoch.as_u64(),
+            log: VecDeque::new(),
         };
         floor.check();
         floor
@@ -96,6 +124,23 @@ impl Floor {
     #[must_use]
     pub const fn version(&self) -> u64 {
         self.version
+    }
+
+    /// The epoch of the last hold.
+    #[must_use]
+    pub const fn epoch(&self) -> HoldEpoch {
+        self.epoch
+    }
+
+    /// What changed after version `since`, which an earlier answer told.
+    #[must_use]
+    pub fn changes(&self, since: u64) -> Changes {
+        let to = self.version;
+        let behind = to.checked_sub(since).and_then(|count| usize::try_from(count).ok());
+        match behind.and_then(|count| self.log.len().checked_sub(count)) {
+            Some(from) => Changes::Since { to, seats: self.log.range(from..).copied().collect() },
+            None => Changes::Gap { to },
+        }
     }
 
     /// Each seat's status, by index.
@@ -119,32 +164,46 @@ impl Floor {
             self.deadlines.pop_first();
             over.extend(self.end(id, Seat::Free));
         }
+        self.undone.retain(|_, until| *until > now);
         self.check();
         over
     }
 
-    /// Keeps all the wanted seats, or none.
+    /// Keeps all the wanted seats, or none. The same wish under the same id again
+    /// is answered with the hold it got, so a caller without an answer may ask again.
     ///
     /// # Errors
     /// [`HoldError::Taken`] names every seat that is not free, the owner's own
-    /// included; [`HoldError::OverCap`].
+    /// included; [`HoldError::OverCap`]; [`HoldError::NoHold`] once it was undone.
     pub fn hold(&mut self, wanted: Wanted, now: Timestamp) -> Result<Hold, HoldError> {
-        self.expire(now);
-        let taken: Vec<_> = wanted.seats.iter().copied().filter(|&seat| !self.is_free(seat)).collect();
+        if self.undone.get(&wanted.id).is_some_and(|until| *until > now) {
+            return Err(HoldError::NoHold);
+        }
+        if let Some(same) = self.live(wanted.id, now) {
+            let again = same.owner == wanted.owner && same.seats == wanted.seats;
+            return if again { Ok(same.clone()) } else { Err(HoldError::Taken(wanted.seats)) };
+        }
+        let seats = wanted.seats.iter().copied();
+        let taken: Vec<_> = seats.filter(|&seat| !self.is_free_at(seat, now)).collect();
         if !taken.is_empty() {
             return Err(HoldError::Taken(taken));
         }
-        let kept: usize = self.of(wanted.owner).map(|hold| hold.seats.len()).sum();
-        if kept + wanted.seats.len() > wanted.cap {
-            return Err(HoldError::OverCap);
+        if self.kept(wanted.owner) + wanted.seats.len() > wanted.cap {
+            let ids: Vec<_> = self.by_owner.get(&wanted.owner).into_iter().flatten().copied().collect();
+            for id in ids {
+                self.live(id, now);
+            }
+            if self.kept(wanted.owner) + wanted.seats.len() > wanted.cap {
+                return Err(HoldError::OverCap);
+            }
         }
         self.epoch = self.epoch.next();
         let Wanted { id, owner, seats, until, .. } = wanted;
         let hold = Hold { id, owner, seats, epoch: self.epoch, began_at: now, until, paying_since: None };
         for seat in &hold.seats {
             self.seats[seat.at()] = Seat::Held(hold.epoch);
+            self.announce(*seat, SeatStatus::Held);
         }
-        self.version += 1;
         self.deadlines.insert((until, id));
         self.by_epoch.insert(hold.epoch, id);
         self.by_owner.entry(owner).or_default().push(id);
@@ -158,8 +217,20 @@ impl Floor {
     /// # Errors
     /// [`HoldError::NoHold`]
     pub fn find(&mut self, id: HoldId, owner: AccountId, now: Timestamp) -> Result<&Hold, HoldError> {
-        self.expire(now);
-        self.holds.get(&id).filter(|hold| hold.owner == owner).ok_or(HoldError::NoHold)
+        self.live(id, now).filter(|hold| hold.owner == owner).ok_or(HoldError::NoHold)
+    }
+
+    /// The hold `id`; one past its deadline ends here.
+    fn live(&mut self, id: HoldId, now: Timestamp) -> Option<&Hold> {
+        let hold = self.holds.get(&id)?;
+        if hold.paying_since.is_none() && hold.until <= now {
+            self.end(id, Seat::Free);
+        }
+        self.holds.get(&id)
+    }
+
+    fn kept(&self, owner: AccountId) -> usize {
+        self.of(owner).map(|hold| hold.seats.len()).sum()
     }
 
     /// The live holds of `owner`.
@@ -210,6 +281,16 @@ impl Floor {
         Ok(hold)
     }
 
+    /// Ends a hold that may or may not have been given, unless it is being paid
+    /// for, and gives none under this id until `until`.
+    pub fn undo(&mut self, id: HoldId, until: Timestamp) {
+        if self.holds.get(&id).is_some_and(|hold| hold.paying_since.is_none()) {
+            self.end(id, Seat::Free);
+        }
+        self.undone.insert(id, until);
+        self.check();
+    }
+
     /// Stops the hold's clock, because a payment begins.
     ///
     /// # Errors
@@ -240,8 +321,9 @@ impl Floor {
 
     /// Takes over what the database says of seats, such as how a payment ended.
     ///
-    /// A seat that a newer hold has taken since keeps its newer state. Returns
-    /// the hold this ends, if it was still there.
+    /// A seat that a newer hold has taken since keeps its newer state; an older
+    /// hold in the way, which a store that lost its end may have, ends. Returns the
+    /// hold that this settles, if it was still there.
     pub fn settle(&mut self, seats: &[SeatIndex], epoch: HoldEpoch, outcome: Outcome) -> Option<Hold> {
         let next = match outcome {
             Outcome::Sold => Seat::Sold(epoch),
@@ -256,6 +338,15 @@ impl Floor {
         if known.is_some() && outcome == Outcome::Paying {
             return None;
         }
+        for seat in seats {
+            let Some(Seat::Held(of) | Seat::Paying(of)) = self.seats.get(seat.at()).copied() else {
+                continue;
+            };
+            let other = self.by_epoch.get(&of).copied().filter(|_| of <= epoch);
+            if let Some(id) = other.filter(|id| Some(*id) != known) {
+                self.end(id, Seat::Free);
+            }
+        }
         self.set(seats, epoch, next);
         let over = known.and_then(|id| self.end(id, next));
         self.check();
@@ -264,12 +355,41 @@ impl Floor {
 
     /// Adds seats at the end, as the database knows them.
     pub fn grow(&mut self, more: &[Seat]) {
-        self.seats.extend_from_slice(more);
-        self.version += u64::from(!more.is_empty());
+        for seat in more {
+            self.seats.push(*seat);
+            let at = u32::try_from(self.seats.len() - 1).unwrap_or(u32::MAX);
+            self.announce(SeatIndex(at), seat.status());
+        }
         self.check();
     }
 
-    fn is_free(&self, seat: SeatIndex) -> bool {
+    /// Begins a new generation, because this floor was found behind what it had
+    /// told: neither its epochs nor its versions are given a second time.
+    pub fn raise(&mut self, generation: u32) {
+        let start = HoldEpoch::start(generation);
+        if self.epoch < start {
+            self.epoch = start;
+            self.version = self.version.max(start.as_u64());
+            self.log.clear();
+        }
+        self.check();
+    }
+
+    fn announce(&mut self, seat: SeatIndex, status: SeatStatus) {
+        self.version += 1;
+        if self.log.len() == KEPT_CHANGES {
+            self.log.pop_front();
+        }
+        self.log.push_back((seat, status));
+    }
+
+    /// Whether the seat can be held; a hold on it that is past its deadline ends here.
+    fn is_free_at(&mut self, seat: SeatIndex, now: Timestamp) -> bool {
+        if let Some(Seat::Held(epoch)) = self.seats.get(seat.at())
+            && let Some(id) = self.by_epoch.get(epoch).copied()
+        {
+            self.live(id, now);
+        }
         self.seats.get(seat.at()) == Some(&Seat::Free)
     }
 
@@ -293,12 +413,13 @@ impl Floor {
         for seat in seats {
             let Some(slot) = self.seats.get_mut(seat.at()) else { continue };
             // A free seat may become sold: the store lost the hold, the database did not.
-            let ours = slot.epoch().is_none_or(|of| of <= epoch);
-            if ours && slot.status() != next.status() {
-                self.version += 1;
+            if slot.epoch().is_some_and(|of| of > epoch) {
+                continue;
             }
-            if ours {
-                *slot = next;
+            let looked = slot.status();
+            *slot = next;
+            if looked != next.status() {
+                self.announce(*seat, next.status());
             }
         }
     }

@@ -2,12 +2,15 @@
 -- only what it has more than is known.
 
 if is_loaded then
-  local count = tonumber(ARGV[3])
+  local count, changed = tonumber(ARGV[3]), {}
   if count > seats_there then
     call('APPEND', STATUS, ARGV[4]:sub(seats_there + 1))
     call('APPEND', EPOCH, ARGV[5]:sub(seats_there * WIDTH + 1))
     call('HSET', FLOOR, 'seats', count)
-    raise_version(1)
+    for seat = seats_there, count - 1 do
+      changed[#changed + 1] = seat .. SEEN[ARGV[4]:sub(seat + 1, seat + 1)]
+    end
+    announce(changed)
   end
   return 0
 end

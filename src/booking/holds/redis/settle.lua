@@ -11,6 +11,13 @@ if known then
   end
 end
 if known and status == 'P' then return 0 end
+-- An older hold in the way, which a store that lost its end may have, ends.
+for seat in seats:gmatch('%d+') do
+  local there = status_of(seat)
+  local of = (there == 'H' or there == 'P') and epoch_of(seat)
+  local id = of and of <= tonumber(epoch) and call('HGET', EPOCHS, text(of))
+  if id and id ~= known then finish(read(id), 'F') end
+end
 set(seats, epoch, status)
 if known then finish(read(known), status) end
 return 1

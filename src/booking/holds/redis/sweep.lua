@@ -1,3 +1,7 @@
--- ARGV: time. Lets go what is over; answers ids and holds.
+-- ARGV: time. Lets go a batch of what is over; answers ids and holds, and last
+-- whether more may be left.
 
-return is_loaded and expire() or {}
+if not is_loaded then return { '' } end
+local over, more = expire()
+over[#over + 1] = more and 'more' or ''
+return over
