@@ -16,6 +16,7 @@ mod body;
 mod decide;
 mod forward;
 mod kind;
+mod lane;
 mod limit;
 pub mod page;
 mod poll;
@@ -23,6 +24,7 @@ mod request;
 mod seal;
 mod session;
 mod site;
+mod strip;
 mod upstream;
 mod visit;
 mod visitor;
@@ -34,7 +36,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use http::header::ACCEPT;
 use http::request::Parts;
 use http::{Method, Request, Response};
@@ -48,7 +49,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::domain::id::VisitorId;
 use crate::queue::Room;
-use crate::server::{Handler, PlainGet};
+use crate::server::{AtOnce, Handler, PlainRequest};
 use crate::telemetry::Metrics;
 
 use answer::close;
@@ -56,11 +57,13 @@ use assertion::Assertions;
 use body::Reply;
 use decide::Endpoint;
 use forward::Forwarder;
+use lane::Forwarded;
 use limit::JoinLimit;
 use page::Pages;
 use request::Refusal;
 use seal::Seal;
 use site::{Site, Sites};
+use visitor::Fields;
 
 thread_local! {
     // Spreads polls; seeded from the system, nothing secret depends on it.
@@ -143,6 +146,7 @@ impl Gate {
             () = self.cancel.cancelled() => {}
             _ = watch => {}
             () = sweep => {}
+            () = self.forwarder.sweep() => {}
         }
     }
 
@@ -202,22 +206,28 @@ impl Gate {
 
 impl Handler for Gate {
     type Body = Reply;
+    type Relay = Forwarded;
 
     async fn handle(self: &Arc<Self>, peer: SocketAddr, request: Request<Incoming>) -> Response<Reply> {
         self.answer(peer, request).await
     }
 
-    fn answer_at_once(&self, request: &PlainGet<'_>) -> Option<Response<Bytes>> {
-        self.poll_at_once(request)
+    fn at_once(self: &Arc<Self>, peer: SocketAddr, request: &PlainRequest<'_>) -> AtOnce<Forwarded> {
+        if let Some(answer) = self.poll_at_once(request) {
+            return AtOnce::Answer(answer);
+        }
+        self.forward_at_once(peer, request).map_or(AtOnce::Later, AtOnce::Relay)
     }
 }
 
 /// A browser asks for a page.
 fn wants_page(parts: &Parts) -> bool {
-    matches!(parts.method, Method::GET | Method::HEAD)
-        && parts.headers.get_all(ACCEPT).iter().any(|accept| {
-            accept.as_bytes().windows(9).any(|window| window.eq_ignore_ascii_case(b"text/html"))
-        })
+    matches!(parts.method, Method::GET | Method::HEAD) && accepts_html(&parts.headers)
+}
+
+fn accepts_html(fields: &impl Fields) -> bool {
+    let mut lines = fields.all(&ACCEPT);
+    lines.any(|accept| accept.windows(9).any(|window| window.eq_ignore_ascii_case(b"text/html")))
 }
 
 /// 128 random bits.

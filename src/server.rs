@@ -5,9 +5,11 @@
 //! connections, limits on connections, graceful drain. Knows nothing of what
 //! is served.
 
+mod downstream;
 mod io;
 mod limit;
 mod park;
+mod plain;
 mod watch;
 
 use std::future::Future;
@@ -32,10 +34,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
 use crate::clock::Clock;
+pub use downstream::{Downstream, Gone};
 use io::{Activity, Watched};
 pub use limit::{Connections, network};
-pub use park::PlainGet;
 use park::{Park, Parked};
+pub use plain::{PlainRequest, write_answer, write_date};
 use watch::{Event, Watch};
 
 /// Time for a TLS handshake.
@@ -81,11 +84,44 @@ pub trait Handler: Send + Sync + 'static {
         request: Request<Incoming>,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 
-    /// Answers a request that needs no waiting; `None` leaves it to
-    /// [`Handler::handle`].
-    fn answer_at_once(&self, _request: &PlainGet<'_>) -> Option<Response<Bytes>> {
-        None
+    /// What [`Handler::at_once`] begins; [`std::convert::Infallible`] where it begins nothing.
+    type Relay: Relay;
+
+    /// What can be done with a plain request of `peer` without waiting.
+    fn at_once(self: &Arc<Self>, _peer: SocketAddr, _request: &PlainRequest<'_>) -> AtOnce<Self::Relay> {
+        AtOnce::Later
     }
+}
+
+/// A plain request that was begun, and whose answer comes from somebody else.
+pub trait Relay: Send + 'static {
+    /// Hands the visitor its answer, up to the last byte.
+    ///
+    /// # Errors
+    /// When the connection must end with what was sent: the visitor is gone,
+    /// or must see that its answer is cut.
+    fn run<I>(self, visitor: &mut Downstream<'_, I>) -> impl Future<Output = Result<(), Gone>> + Send
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send;
+}
+
+impl Relay for std::convert::Infallible {
+    async fn run<I>(self, _: &mut Downstream<'_, I>) -> Result<(), Gone>
+    where
+        I: AsyncRead + AsyncWrite + Unpin + Send,
+    {
+        match self {}
+    }
+}
+
+/// What is done with a plain request without waiting.
+pub enum AtOnce<R> {
+    /// Answered.
+    Answer(Response<Bytes>),
+    /// Begun; its answer comes from somebody else.
+    Relay(R),
+    /// Nothing: it is for [`Handler::handle`].
+    Later,
 }
 
 /// A listener's application, as Pingora runs it.
@@ -129,7 +165,7 @@ impl<H: Handler> HttpApp<H> {
         let activity = Arc::new(Activity::http1(Arc::clone(&self.clock)));
         let service = self.service(peer, &activity);
         let mut io = Watched::new(io, Arc::clone(&activity));
-        while self.park(&mut io, &service.left, shutdown).await == Some(Parked::Request) {
+        while self.park(&mut io, peer, &service.left, shutdown).await {
             // Boxed, so that parked connections do not carry it.
             let served: BoxFuture<'_, _> = Box::pin(self.serve_requests(io, service.clone(), shutdown));
             match served.await {
@@ -139,18 +175,36 @@ impl<H: Handler> HttpApp<H> {
         }
     }
 
-    /// Until a request comes that needs hyper; `None` at a deadline or drain.
-    async fn park<I>(&self, io: &mut Watched<I>, left: &Left, shutdown: &ShutdownWatch) -> Option<Parked>
+    /// Until a request comes that needs hyper; `false` when the connection is over.
+    async fn park<I>(
+        &self,
+        io: &mut Watched<I>,
+        peer: SocketAddr,
+        left: &Left,
+        shutdown: &ShutdownWatch,
+    ) -> bool
     where
         I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let activity = Arc::clone(io.activity());
-        let parked = pin!(Park { io, handler: &*self.handler, left });
-        let mut watch = Watch::new(&activity, &self.bounds, shutdown);
-        match watch.next(parked).await {
-            Event::Ended(parked) => Some(parked),
-            _ => None,
+        let park = Park { handler: &self.handler, peer, bounds: &self.bounds, left };
+        {
+            let mut parked = pin!(park.serve(io));
+            let mut watch = Watch::new(&activity, &self.bounds, shutdown);
+            loop {
+                match watch.next(parked.as_mut()).await {
+                    Event::Ended(Parked::Request) => return true,
+                    Event::Ended(_) => break,
+                    Event::Drain if activity.drain() => {}
+                    Event::Drain => break,
+                    Event::Park | Event::Cut => return false,
+                }
+            }
         }
+        if activity.is_draining() {
+            io.close().await;
+        }
+        false
     }
 
     /// Serves by hyper; gives the stream back when it has been idle for a while.
@@ -314,6 +368,10 @@ impl<H: Handler> hyper::service::Service<Request<Incoming>> for Requests<H> {
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let served = self.activity.begin();
+        if request.headers().contains_key(http::header::UPGRADE) {
+            // Hyper gives such a stream to whom it was promised, who may be gone.
+            self.activity.set_parks(false);
+        }
         let last = self.left.is_last();
         self.left.take();
         let (handler, peer) = (Arc::clone(&self.handler), self.peer);

@@ -2,20 +2,24 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::HeaderMap;
+use http::HeaderName;
 use ipnet::IpNet;
+
+use super::visitor::Fields;
+
+static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The visitor's address: the socket's, or, through trusted proxies, the
 /// right-most address in `X-Forwarded-For` that is none of them.
-pub(super) fn client(peer: SocketAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+pub(super) fn client(peer: SocketAddr, fields: &impl Fields, trusted: &[IpNet]) -> IpAddr {
     let is_trusted = |address: IpAddr| trusted.iter().any(|network| network.contains(&address));
     let mut client = peer.ip().to_canonical();
     if !is_trusted(client) {
         return client;
     }
     // As bytes: what a visitor wrote to the left may be no text.
-    let lines = headers.get_all("x-forwarded-for").iter().rev();
-    for hop in lines.flat_map(|line| line.as_bytes().rsplit(|&b| b == b',')) {
+    let lines = fields.all(&FORWARDED_FOR).rev();
+    for hop in lines.flat_map(|line| line.rsplit(|&b| b == b',')) {
         let Some(address) = std::str::from_utf8(hop.trim_ascii()).ok().and_then(parse) else { break };
         client = address;
         if !is_trusted(address) {
@@ -43,7 +47,7 @@ mod tests {
     }
 
     fn from_bytes(peer: &str, forwarded: &[&[u8]]) -> String {
-        let mut headers = HeaderMap::new();
+        let mut headers = http::HeaderMap::new();
         for line in forwarded {
             headers.append("x-forwarded-for", http::HeaderValue::from_bytes(line).expect("a value"));
         }

@@ -9,11 +9,11 @@ use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 
-use super::answer::{Grant, set_tokens};
+use super::answer::set_tokens;
 use super::arrive::{Arrived, recall};
 use super::body::Reply;
 use super::decide::{Decision, decide};
-use super::visit::Inside;
+use super::visit::{Asked, Inside};
 use super::{Gate, kind, request};
 
 const FORWARDED_URI: &str = "x-forwarded-uri";
@@ -38,13 +38,8 @@ impl Gate {
         let page = super::wants_page(&asked);
         let mut visitor = self.visitor(&site, &asked.headers, now);
         recall(&site, &mut visitor, now);
-        let mut facts = self.facts(&site, &visitor, &asked, address, page, now);
-        let mut inside = Inside {
-            pass: visitor.pass.filter(|_| facts.has_pass),
-            visitor,
-            grant: Grant::default(),
-            trusted: false,
-        };
+        let mut facts = self.facts(&site, &visitor, &Asked::of(&asked, address, page), now);
+        let mut inside = Inside::new(visitor, facts.has_pass, false);
         let mut arrived = Arrived::Nobody;
         if matches!(decide(&facts), Decision::WaitPage | Decision::WaitApi) {
             arrived = self.show_up(&site, &mut inside.visitor, address, page, now).await;
@@ -58,7 +53,12 @@ impl Gate {
             Decision::Malformed => self.problem(&parts.headers, false, kind::BAD_REQUEST),
             Decision::Forward | Decision::Tunnel => {
                 let mut response = Response::new(Reply::empty());
-                response.headers_mut().extend(self.introduction(&site, &inside, now));
+                let headers = response.headers_mut();
+                self.name_visitor(&site, &inside, now, &mut |name, value| {
+                    if let Ok(value) = HeaderValue::from_bytes(value) {
+                        headers.insert(name, value);
+                    }
+                });
                 set_tokens(response.headers_mut(), &site, &inside.visitor, &inside.grant);
                 response
             }

@@ -1,27 +1,24 @@
-//! To the app and back: what crosses, what does not, and when to give up.
+//! To the app and back through hyper, and when to give up.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, SET_COOKIE, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::{CONNECTION, UPGRADE};
 use http::request::Parts;
 use http::uri::{self, Scheme};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{CaptureConnection, HttpConnector, capture_connection};
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use prometheus::IntCounter;
+use tokio::net::TcpStream;
 use tokio_util::task::TaskTracker;
 
 use super::body::{Reply, Upload};
-use super::request::connection_tokens;
+use super::lane::{FIELDS, HEAD_BYTES, Pool, framing};
 use super::upstream::{Peer, Upstreams};
-use super::visitor::is_gate_cookie;
 use crate::clock::Clock;
 use crate::config::Limits;
 
@@ -29,7 +26,7 @@ use crate::config::Limits;
 const ATTEMPTS: usize = 3;
 /// An idle connection to the app is given up before common servers close it
 /// (Node after 5 s), so that few requests meet a connection just closed.
-const POOL_IDLE: Duration = Duration::from_secs(4);
+pub(super) const POOL_IDLE: Duration = Duration::from_secs(4);
 
 /// The least time between two looks at a visitor's pace.
 const PACE_LOOK: Duration = Duration::from_millis(250);
@@ -56,34 +53,11 @@ impl Failure {
     }
 }
 
-/// Headers of one hop (RFC 9110 7.6.1), and those that end here.
-const HOP: [&str; 10] = [
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authorization",
-    "proxy-authenticate",
-    "te",
-    "trailer",
-    "upgrade",
-    "http2-settings",
-    "expect",
-];
-
-/// Headers that say where a request came from; ours to set.
-const FORWARDING: [&str; 7] = [
-    "x-forwarded-for",
-    "x-forwarded-proto",
-    "x-forwarded-host",
-    "x-forwarded-port",
-    "x-real-ip",
-    "forwarded",
-    "x-request-id",
-];
-
 /// Sends requests to the app.
 pub(super) struct Forwarder {
     client: Client<HttpConnector, Upload>,
+    /// Connections of the fast lane.
+    pool: Pool,
     limits: Limits,
     clock: Arc<dyn Clock>,
     tunnels: TaskTracker,
@@ -104,8 +78,10 @@ impl Forwarder {
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(POOL_IDLE)
             .pool_timer(TokioTimer::new())
+            .http1_max_buf_size(HEAD_BYTES)
+            .http1_max_headers(FIELDS)
             .build(connector);
-        Self { client, limits, clock, tunnels, forwarded }
+        Self { client, pool: Pool::default(), limits, clock, tunnels, forwarded }
     }
 
     /// Streams a request to the app and its answer's head back.
@@ -164,7 +140,7 @@ impl Forwarder {
         upload: &Upload,
         upstreams: &Upstreams,
     ) -> Result<Response<Incoming>, Failure> {
-        self.forwarded.inc();
+        self.count();
         let mut tried: Vec<SocketAddr> = Vec::new();
         loop {
             let peer = upstreams.pick(&tried).ok_or(Failure::Unreachable)?;
@@ -193,13 +169,18 @@ impl Forwarder {
 
     /// Waits for the head of the answer, counted from the last byte that went
     /// up, while the visitor sends the body at a bearable pace.
-    async fn answer(&self, request: Request<Upload>, upload: &Upload) -> Result<Response<Incoming>, Ended> {
+    async fn answer(
+        &self,
+        mut request: Request<Upload>,
+        upload: &Upload,
+    ) -> Result<Response<Incoming>, Ended> {
+        let connection = capture_connection(&mut request);
         let mut answer = std::pin::pin!(self.client.request(request));
         let asked_at = self.clock.monotonic();
         loop {
             let patience = self.patience(upload, asked_at).map_err(Ended::Gave)?;
             if let Ok(answer) = tokio::time::timeout(patience, answer.as_mut()).await {
-                return answer.map_err(Ended::Client);
+                return plainly_framed(answer.map_err(Ended::Client)?, &connection);
             }
         }
     }
@@ -220,6 +201,80 @@ impl Forwarder {
     }
 }
 
+/// An answer that everybody reads in one way; the connection of any other is
+/// not used again.
+fn plainly_framed(
+    response: Response<Incoming>,
+    connection: &CaptureConnection,
+) -> Result<Response<Incoming>, Ended> {
+    let fields = response.headers().iter().map(|(name, value)| (name.as_str(), value.as_bytes()));
+    let Err(why) = framing(response.version(), fields) else { return Ok(response) };
+    tracing::debug!(%why, "the app's answer is of no use");
+    if let Some(connection) = connection.connection_metadata().as_ref() {
+        connection.poison();
+    }
+    Err(Ended::Gave(Failure::Unreachable))
+}
+
+/// What the fast lane needs of it.
+impl Forwarder {
+    /// Counts a request that is tried on the app.
+    pub(super) fn count(&self) {
+        self.forwarded.inc();
+    }
+
+    /// Idle connections.
+    pub(super) fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    /// Keeps a connection whose answer was read to its exact end.
+    pub(super) fn keep(&self, peer: SocketAddr, stream: TcpStream) {
+        self.pool.put(peer, stream, self.monotonic());
+    }
+
+    /// Closes idle connections that nobody used, for ever.
+    pub(super) async fn sweep(&self) {
+        loop {
+            tokio::time::sleep(POOL_IDLE / 4).await;
+            self.pool.sweep(self.monotonic());
+        }
+    }
+
+    pub(super) fn monotonic(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    /// Time for the app to begin its answer.
+    pub(super) fn first_byte_timeout(&self) -> Duration {
+        self.limits.first_byte_timeout
+    }
+
+    /// A new connection, to `peer` or another.
+    pub(super) async fn connect(
+        &self,
+        peer: Peer,
+        upstreams: &Upstreams,
+    ) -> Result<(SocketAddr, TcpStream), Failure> {
+        let mut tried = Vec::new();
+        let mut next = Some(peer);
+        while let Some(Peer { address, .. }) = next {
+            let connected = tokio::time::timeout(self.limits.connect_timeout, TcpStream::connect(address));
+            match connected.await {
+                Ok(Ok(stream)) => {
+                    // Without it all works, slower.
+                    let _ = stream.set_nodelay(true);
+                    return Ok((address, stream));
+                }
+                failed => tracing::debug!(peer = %address, why = ?failed, "the app was not reached"),
+            }
+            tried.push(address);
+            next = upstreams.pick(&tried).filter(|_| tried.len() < ATTEMPTS);
+        }
+        Err(Failure::Unreachable)
+    }
+}
+
 enum Ended {
     Client(ClientError),
     Gave(Failure),
@@ -236,241 +291,4 @@ fn request_to(parts: Parts, upload: &Upload, peer: &Peer) -> Option<Request<Uplo
     *request.version_mut() = Version::HTTP_11;
     *request.headers_mut() = parts.headers;
     Some(request)
-}
-
-/// Removes from a request what the app must not see from a visitor.
-pub(super) fn strip_request(parts: &mut Parts) {
-    let named: Vec<HeaderName> = connection_tokens(&parts.headers)
-        .filter_map(|token| HeaderName::from_bytes(token.trim_ascii()).ok())
-        .filter(|name| *name != AUTHORIZATION && *name != COOKIE && *name != HOST && *name != CONTENT_LENGTH)
-        .collect();
-    let ours: Vec<HeaderName> =
-        parts.headers.keys().filter(|name| ends_here(name.as_str())).cloned().collect();
-    for name in named.iter().chain(&ours) {
-        parts.headers.remove(name);
-    }
-    strip_cookies(&mut parts.headers);
-}
-
-fn ends_here(name: &str) -> bool {
-    HOP.contains(&name)
-        || FORWARDING.contains(&name)
-        || name == TRANSFER_ENCODING.as_str()
-        || name.starts_with("usher-")
-        // What a CGI-like app would read as one of the above.
-        || (name.contains('_') && ends_here_spelled(name))
-}
-
-fn ends_here_spelled(name: &str) -> bool {
-    let name = name.replace('_', "-");
-    name.starts_with("usher-") || FORWARDING.contains(&name.as_str()) || HOP.contains(&name.as_str())
-}
-
-/// Takes the gate's cookies out of a request; the others stay as they were,
-/// in one line even when HTTP/2 sent them in several (RFC 9113 8.2.3).
-fn strip_cookies(headers: &mut HeaderMap) {
-    let lines = headers.get_all(COOKIE);
-    let pairs =
-        || lines.iter().flat_map(|line| line.as_bytes().split(|&b| b == b';')).map(<[u8]>::trim_ascii);
-    let own =
-        |pair: &&[u8]| is_gate_cookie(pair.split(|&b| b == b'=').next().unwrap_or_default().trim_ascii());
-    if lines.iter().count() < 2 && !pairs().any(|pair| own(&pair)) {
-        return;
-    }
-    let mut kept = Vec::new();
-    for pair in pairs().filter(|pair| !pair.is_empty() && !own(pair)) {
-        if !kept.is_empty() {
-            kept.extend_from_slice(b"; ");
-        }
-        kept.extend_from_slice(pair);
-    }
-    headers.remove(COOKIE);
-    if !kept.is_empty()
-        && let Ok(value) = HeaderValue::from_maybe_shared(Bytes::from(kept))
-    {
-        headers.insert(COOKIE, value);
-    }
-}
-
-/// What the app asks of the gate in an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Command {
-    Complete,
-    Extend(Duration),
-    Requeue,
-    SoldOut,
-    Open,
-}
-
-/// The app's commands to the gate; ones it does not know are ignored.
-pub(super) fn commands(headers: &HeaderMap) -> Vec<Command> {
-    let tokens = headers.get_all("usher-command").iter().filter_map(|line| line.to_str().ok());
-    tokens.flat_map(|line| line.split(',')).filter_map(|token| parse_command(token.trim())).collect()
-}
-
-fn parse_command(token: &str) -> Option<Command> {
-    Some(match token {
-        "complete" => Command::Complete,
-        "requeue" => Command::Requeue,
-        "sold-out" => Command::SoldOut,
-        "open" => Command::Open,
-        _ => Command::Extend(Duration::from_secs(token.strip_prefix("extend=")?.parse::<u32>().ok()?.into())),
-    })
-}
-
-/// How much the app says is left; the last of several, nothing if it is no number.
-pub(super) fn stock(headers: &HeaderMap) -> Option<u64> {
-    let said = headers.get_all("usher-stock").iter().next_back()?.to_str().ok()?.trim();
-    // `parse` would take a sign.
-    said.parse().ok().filter(|_| said.starts_with(|c: char| c.is_ascii_digit()))
-}
-
-/// Removes from an answer what ends at the gate: one hop's headers, the app's
-/// words to the gate, and cookies that only the gate may set.
-pub(super) fn strip_response(response: &mut Response<Reply>) {
-    let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    let headers = response.headers_mut();
-    let named: Vec<HeaderName> = connection_tokens(headers)
-        .map(<[u8]>::trim_ascii)
-        // What nearly every answer says; it goes with its own name below.
-        .filter(|token| !token.eq_ignore_ascii_case(b"keep-alive"))
-        .filter_map(|token| HeaderName::from_bytes(token).ok())
-        .filter(|name| *name != CONTENT_LENGTH && *name != SET_COOKIE)
-        .filter(|name| !(upgraded && *name == UPGRADE))
-        .collect();
-    // A look at each name there is costs less than a search for each that may be.
-    let ours: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| answer_ends_here(name.as_str()) && !(upgraded && **name == UPGRADE))
-        .cloned()
-        .collect();
-    for name in named.iter().chain(&ours) {
-        headers.remove(name);
-    }
-    if upgraded {
-        headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
-    }
-    strip_set_cookies(headers);
-}
-
-fn answer_ends_here(name: &str) -> bool {
-    matches!(
-        name,
-        "connection"
-            | "keep-alive"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "expect"
-            | "upgrade"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "usher-command"
-            | "usher-stock"
-    )
-}
-
-fn strip_set_cookies(headers: &mut HeaderMap) {
-    let own = |line: &HeaderValue| {
-        is_gate_cookie(line.as_bytes().split(|&b| b == b'=').next().unwrap_or_default().trim_ascii())
-    };
-    if headers.get_all(SET_COOKIE).iter().any(own) {
-        let kept: Vec<HeaderValue> =
-            headers.get_all(SET_COOKIE).iter().filter(|line| !own(line)).cloned().collect();
-        headers.remove(SET_COOKIE);
-        for line in kept {
-            headers.append(SET_COOKIE, line);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parts(headers: &[(&str, &str)]) -> Parts {
-        let mut request = Request::builder().uri("/x");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        request.body(()).expect("a request").into_parts().0
-    }
-
-    #[test]
-    fn the_app_sees_nothing_that_ends_at_the_gate() {
-        let mut parts = parts(&[
-            ("usher-visitor", "1"),
-            ("usher_visitor", "1"),
-            ("x-forwarded-for", "1.2.3.4"),
-            ("x_forwarded_for", "1.2.3.4"),
-            ("connection", "keep-alive, x-own"),
-            ("x-own", "1"),
-            ("te", "trailers"),
-            ("keep-alive", "5"),
-            ("proxy-authorization", "x"),
-            ("http2-settings", "x"),
-            ("upgrade", "h2c"),
-            ("expect", "100-continue"),
-            ("authorization", "Bearer x"),
-            ("cookie", "a=b; usher_pass=x; __Host-usher_visitor_vip=y;c=d"),
-        ]);
-        strip_request(&mut parts);
-        let mut names: Vec<_> = parts.headers.keys().map(HeaderName::as_str).collect();
-        names.sort_unstable();
-        assert_eq!(names, ["authorization", "cookie"]);
-        assert_eq!(parts.headers[COOKIE], "a=b; c=d");
-    }
-
-    #[test]
-    fn a_cookie_line_without_the_gates_cookies_stays_byte_for_byte() {
-        let mut parts = parts(&[("cookie", "a=b;  c=\"d e\";")]);
-        strip_request(&mut parts);
-        assert_eq!(parts.headers[COOKIE], "a=b;  c=\"d e\";");
-    }
-
-    #[test]
-    fn cookies_in_several_lines_reach_the_app_in_one() {
-        let mut parts = parts(&[("cookie", "a=b"), ("cookie", "c=\"d e\""), ("cookie", "e=f; g=h")]);
-        strip_request(&mut parts);
-        let lines: Vec<_> = parts.headers.get_all(COOKIE).iter().collect();
-        assert_eq!(lines, ["a=b; c=\"d e\"; e=f; g=h"]);
-    }
-
-    #[test]
-    fn the_app_cannot_mint_the_gates_cookies() {
-        let mut response = Response::new(Reply::empty());
-        for line in ["a=b", "__Host-usher_pass=x; Path=/", "usher_place=y"] {
-            response.headers_mut().append(SET_COOKIE, HeaderValue::from_static(line));
-        }
-        response.headers_mut().insert("usher-command", HeaderValue::from_static("complete"));
-        strip_response(&mut response);
-        assert_eq!(response.headers().get_all(SET_COOKIE).iter().collect::<Vec<_>>(), ["a=b"]);
-        assert!(!response.headers().contains_key("usher-command"));
-    }
-
-    #[test]
-    fn commands_are_read_in_order_and_unknown_ones_ignored() {
-        let mut headers = HeaderMap::new();
-        headers.append("usher-command", HeaderValue::from_static("extend=90, dance"));
-        headers.append("usher-command", HeaderValue::from_static("complete"));
-        assert_eq!(commands(&headers), [Command::Extend(Duration::from_secs(90)), Command::Complete]);
-        assert_eq!(parse_command("extend=-1"), None);
-    }
-
-    #[test]
-    fn stock_is_a_number_or_nothing() {
-        let said = |values: &[&'static str]| {
-            let mut headers = HeaderMap::new();
-            for value in values {
-                headers.append("usher-stock", HeaderValue::from_static(value));
-            }
-            stock(&headers)
-        };
-        assert_eq!(said(&["12"]), Some(12));
-        assert_eq!(said(&["12", " 0 "]), Some(0));
-        for nonsense in ["", "+1", "-1", "1.5", "many", "99999999999999999999"] {
-            assert_eq!(said(&[nonsense]), None, "{nonsense}");
-        }
-        assert_eq!(said(&[]), None);
-    }
 }

@@ -12,11 +12,14 @@ use super::arrive::How;
 use super::body::Reply;
 use super::visitor::{Carrier, Fields as _};
 use super::{Gate, request};
-use crate::server::PlainGet;
+use crate::server::PlainRequest;
 
 impl Gate {
     /// Answers `GET /queue/status` from the view.
-    pub(super) fn poll_at_once(&self, get: &PlainGet<'_>) -> Option<Response<Bytes>> {
+    pub(super) fn poll_at_once(&self, get: &PlainRequest<'_>) -> Option<Response<Bytes>> {
+        if get.is_head {
+            return None;
+        }
         let query = match get.target.strip_prefix("/queue/status")? {
             "" => "",
             rest => rest.strip_prefix('?')?,

@@ -4,12 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::HeaderValue;
-use http::request::Parts;
+use http::{HeaderName, HeaderValue};
 
 use super::session::Sessions;
 use super::upstream::Upstreams;
-use super::visitor::CookieNames;
+use super::visitor::{CookieNames, Fields};
 use crate::config::{self, Mode};
 use crate::domain::target;
 use crate::queue::Room;
@@ -51,14 +50,14 @@ impl Site {
     }
 
     /// Whether a request needs no pass. `path` must be as it will be forwarded.
-    pub(super) fn bypasses(&self, parts: &Parts, address: IpAddr) -> bool {
+    pub(super) fn bypasses(&self, path: &str, fields: &impl Fields, address: IpAddr) -> bool {
         let config = self.room.config();
         let bypass = &config.bypass;
-        self.bypasses_path(parts.uri.path())
+        self.bypasses_path(path)
             || bypass.addresses.iter().any(|network| network.contains(&address))
             || bypass.header.as_ref().is_some_and(|(name, value)| {
-                let mut values = parts.headers.get_all(name.as_str()).iter();
-                values.next().is_some_and(|v| same(v.as_bytes(), value.as_bytes())) && values.next().is_none()
+                HeaderName::from_bytes(name.as_bytes())
+                    .is_ok_and(|name| fields.single(&name).is_some_and(|shown| same(shown, value.as_bytes())))
             })
     }
 

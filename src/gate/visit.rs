@@ -6,17 +6,19 @@ use std::time::Duration;
 
 use http::header::{ACCEPT_LANGUAGE, CACHE_CONTROL, HOST};
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::answer::{Grant, close, language, language_of, retry_after, set_tokens};
 use super::arrive::{Arrived, How, recall};
 use super::body::Reply;
 use super::decide::{Decision, Facts, Upgrade, decide};
-use super::forward::{self, Command};
+use super::forward::Failure;
+use super::page::Language;
 use super::seal::SealedPass;
 use super::site::Site;
-use super::visitor::{Carrier, Visitor, text_id};
+use super::strip::{self, Command};
+use super::visitor::{Carrier, Fields, Visitor, text_id};
 use super::{Gate, kind, new_visitor, request};
 use crate::config::{OnStoreDown, PassRenewal};
 use crate::domain::place::{Intent, Reason, Turn};
@@ -42,6 +44,29 @@ pub(super) struct Inside {
     pub(super) trusted: bool,
 }
 
+impl Inside {
+    pub(super) fn new(visitor: Visitor, has_pass: bool, trusted: bool) -> Self {
+        Self { pass: visitor.pass.filter(|_| has_pass), visitor, grant: Grant::default(), trusted }
+    }
+}
+
+/// What is asked, however it was read.
+pub(super) struct Asked<'a, F> {
+    pub(super) path: &'a str,
+    pub(super) fields: &'a F,
+    pub(super) address: IpAddr,
+    /// A browser asks for a page.
+    pub(super) page: bool,
+    pub(super) upgrade: Upgrade,
+}
+
+impl<'a> Asked<'a, HeaderMap> {
+    pub(super) fn of(parts: &'a Parts, address: IpAddr, page: bool) -> Self {
+        let upgrade = request::upgrade(parts);
+        Self { path: parts.uri.path(), fields: &parts.headers, address, page, upgrade }
+    }
+}
+
 impl Gate {
     pub(super) async fn visit(
         self: &Arc<Self>,
@@ -56,13 +81,8 @@ impl Gate {
         let trusted = self.trusts(peer.ip());
         let mut visitor = self.visitor(&site, &parts.headers, now);
         recall(&site, &mut visitor, now);
-        let mut facts = self.facts(&site, &visitor, &parts, address, page, now);
-        let mut inside = Inside {
-            pass: visitor.pass.filter(|_| facts.has_pass),
-            visitor,
-            grant: Grant::default(),
-            trusted,
-        };
+        let mut facts = self.facts(&site, &visitor, &Asked::of(&parts, address, page), now);
+        let mut inside = Inside::new(visitor, facts.has_pass, trusted);
         let mut arrived = None;
         if matches!(decide(&facts), Decision::WaitPage | Decision::WaitApi) {
             let found = self.show_up(&site, &mut inside.visitor, address, page, now).await;
@@ -96,9 +116,7 @@ impl Gate {
         &self,
         site: &Site,
         visitor: &Visitor,
-        parts: &Parts,
-        address: IpAddr,
-        page: bool,
+        asked: &Asked<'_, impl Fields>,
         now: Timestamp,
     ) -> Facts {
         let live = visitor.pass.filter(|p| site.room.admits(p.epoch, &p.pass, now));
@@ -108,10 +126,10 @@ impl Gate {
         Facts {
             has_pass: live.is_some(),
             open_to_all: site.is_open_to_all(),
-            bypass: site.bypasses(parts, address),
+            bypass: site.bypasses(asked.path, asked.fields, asked.address),
             shut: site.room.config().on_store_down == OnStoreDown::Closed && site.room.view().degraded,
-            wants_page: page,
-            upgrade: request::upgrade(parts),
+            wants_page: asked.page,
+            upgrade: asked.upgrade,
         }
     }
 
@@ -195,7 +213,7 @@ impl Gate {
         let page = super::wants_page(&parts);
         let languages = parts.headers.get(ACCEPT_LANGUAGE).cloned();
         let renewal = self.renewal(&site, &inside, now);
-        self.introduce(&site, &mut parts, address, &inside, now);
+        self.introduce_in(&site, &mut parts, address, &inside, now);
         let sent = async {
             if tunnel {
                 let ends = until_out(Arc::clone(&site), inside.pass);
@@ -210,97 +228,139 @@ impl Gate {
         }
         match sent {
             Ok(mut response) => {
-                if let Some(left) = forward::stock(response.headers()) {
-                    site.room.hear_stock(left, now);
-                }
-                for command in forward::commands(response.headers()) {
-                    self.obey(&site, &mut inside, command, now).await;
-                }
-                forward::strip_response(&mut response);
-                give_tokens(&mut response, &site, &inside);
+                let status = response.status();
+                self.heed(&site, &mut inside, status, response.headers_mut(), now).await;
                 response
             }
             Err(failure) => {
-                if !failure.is_the_visitors() {
-                    self.metrics.upstream_failures.inc();
-                    tracing::warn!(room = %site.room.config().name, ?failure, "the app did not answer");
-                }
-                let mut response = self.problem_in(
-                    language_of(languages.as_ref().map(HeaderValue::as_bytes)),
-                    page,
-                    kind::of(failure),
-                );
-                set_tokens(response.headers_mut(), &site, &inside.visitor, &inside.grant);
+                let language = language_of(languages.as_ref().map(HeaderValue::as_bytes));
+                let response = self.failed(&site, failure, language, page, &inside);
                 if failure.is_the_visitors() { close(response) } else { response }
             }
         }
     }
 
+    /// Does what the app's answer asks of the gate, and leaves in it what is for the visitor.
+    pub(super) async fn heed(
+        self: &Arc<Self>,
+        site: &Arc<Site>,
+        inside: &mut Inside,
+        status: StatusCode,
+        headers: &mut HeaderMap,
+        now: Timestamp,
+    ) {
+        if let Some(left) = strip::stock(headers) {
+            site.room.hear_stock(left, now);
+        }
+        for command in strip::commands(headers) {
+            self.obey(site, inside, command, now).await;
+        }
+        strip::strip_response(status, headers);
+        give_tokens(headers, site, inside);
+    }
+
+    /// The answer to a request that the app did not answer.
+    pub(super) fn failed(
+        &self,
+        site: &Site,
+        failure: Failure,
+        language: Language,
+        page: bool,
+        inside: &Inside,
+    ) -> Response<Reply> {
+        if !failure.is_the_visitors() {
+            self.metrics.upstream_failures.inc();
+            tracing::warn!(room = %site.room.config().name, ?failure, "the app did not answer");
+        }
+        let mut response = self.problem_in(language, page, kind::of(failure));
+        set_tokens(response.headers_mut(), site, &inside.visitor, &inside.grant);
+        response
+    }
+
     /// Replaces what the visitor claims about itself by what the gate knows.
-    fn introduce(&self, site: &Site, parts: &mut Parts, address: IpAddr, inside: &Inside, now: Timestamp) {
+    fn introduce_in(&self, site: &Site, parts: &mut Parts, address: IpAddr, inside: &Inside, now: Timestamp) {
         let host = parts
             .headers
             .get(HOST)
             .cloned()
             .or_else(|| HeaderValue::from_str(parts.uri.authority()?.as_str()).ok());
-        let told = |name: &HeaderName| parts.headers.get(name).filter(|_| inside.trusted).cloned();
-        let [proto, told_host, id] = [&FORWARDED_PROTO, &FORWARDED_HOST, &REQUEST_ID].map(told);
-        forward::strip_request(parts);
+        let mut own = Vec::with_capacity(OWN_HEADERS);
+        let asked = Asked::of(parts, address, false);
+        self.introduce(site, &asked, host.as_ref().map(HeaderValue::as_bytes), inside, now, |name, value| {
+            own.extend(HeaderValue::from_bytes(value).ok().map(|value| (name.clone(), value)));
+        });
+        strip::strip_request(parts);
         let headers = &mut parts.headers;
         headers.reserve(OWN_HEADERS);
-        for (name, values) in self.introduction(site, inside, now) {
-            headers.insert(name, values);
-        }
-        if let Ok(value) = HeaderValue::try_from(address.to_string()) {
-            headers.insert(FORWARDED_FOR, value);
-        }
-        let own_proto = if self.config.is_tls_for_visitors() { "https" } else { "http" };
-        headers.insert(FORWARDED_PROTO, proto.unwrap_or(HeaderValue::from_static(own_proto)));
-        if let Some(id) = id.or_else(|| HeaderValue::try_from(self.request_ids.next()).ok()) {
-            headers.insert(REQUEST_ID, id);
+        for (name, value) in own {
+            headers.insert(name, value);
         }
         if let Some(host) = host {
-            headers.insert(FORWARDED_HOST, told_host.unwrap_or_else(|| host.clone()));
             headers.insert(HOST, host);
         }
     }
 
-    /// The gate's own headers about a visitor.
-    pub(super) fn introduction(
+    /// What the gate itself tells the app about a request, field by field.
+    pub(super) fn introduce(
+        &self,
+        site: &Site,
+        asked: &Asked<'_, impl Fields>,
+        host: Option<&[u8]>,
+        inside: &Inside,
+        now: Timestamp,
+        mut put: impl FnMut(&HeaderName, &[u8]),
+    ) {
+        self.name_visitor(site, inside, now, &mut put);
+        // A proxy that is believed has said some of it already.
+        let told = |name: &HeaderName| asked.fields.all(name).next().filter(|_| inside.trusted);
+        put(&FORWARDED_FOR, asked.address.to_string().as_bytes());
+        let own_proto = if self.config.is_tls_for_visitors() { &b"https"[..] } else { b"http" };
+        put(&FORWARDED_PROTO, told(&FORWARDED_PROTO).unwrap_or(own_proto));
+        match told(&REQUEST_ID) {
+            Some(id) => put(&REQUEST_ID, id),
+            None => put(&REQUEST_ID, self.request_ids.next().as_bytes()),
+        }
+        if let Some(host) = host {
+            put(&FORWARDED_HOST, told(&FORWARDED_HOST).unwrap_or(host));
+        }
+    }
+
+    /// Room, visitor, and the gate's word for it.
+    pub(super) fn name_visitor(
         &self,
         site: &Site,
         inside: &Inside,
         now: Timestamp,
-    ) -> impl Iterator<Item = (HeaderName, HeaderValue)> + use<> {
-        let visitor = inside.pass.map(|sealed| text_id(sealed.visitor));
-        let assertion =
-            visitor.as_ref().and_then(|id| self.assertions.load().make(&site.room.config().name, id, now));
-        [
-            (ROOM, Some(site.room_header.clone())),
-            (VISITOR, visitor.and_then(|id| HeaderValue::try_from(id).ok())),
-            (ASSERTION, assertion),
-        ]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
+        put: &mut impl FnMut(&HeaderName, &[u8]),
+    ) {
+        put(&ROOM, site.room_header.as_bytes());
+        let Some(sealed) = inside.pass else { return };
+        let visitor = text_id(sealed.visitor);
+        put(&VISITOR, visitor.as_bytes());
+        put(&ASSERTION, self.assertions.load().make(&site.room.config().name, &visitor, now).as_bytes());
     }
 
-    /// Prolongs a pass in use past its half-life; the store hears of it first.
+    /// A pass in use past its half-life, which is to be prolonged.
+    pub(super) fn renewal_due(&self, site: &Site, inside: &Inside, now: Timestamp) -> Option<SealedPass> {
+        let config = site.room.config();
+        let view = site.room.view();
+        inside.pass.filter(|sealed| {
+            config.pass_renewal == PassRenewal::Sliding
+                && !view.degraded
+                && sealed.pass.expires_at.since(now) < view.settings.pass_ttl / 2
+                && sealed.pass.expires_at < sealed.pass.issued_at + config.line.pass_max
+        })
+    }
+
+    /// Prolongs a pass that is due; the store hears of it first.
     fn renewal<'a>(
         &self,
         site: &'a Site,
         inside: &Inside,
         now: Timestamp,
     ) -> impl Future<Output = Option<SealedPass>> + use<'a> {
-        let config = site.room.config();
-        let view = site.room.view();
-        let ttl = view.settings.pass_ttl;
-        let due = inside.pass.filter(|sealed| {
-            config.pass_renewal == PassRenewal::Sliding
-                && !view.degraded
-                && sealed.pass.expires_at.since(now) < ttl / 2
-                && sealed.pass.expires_at < sealed.pass.issued_at + config.line.pass_max
-        });
-        drop(config);
+        let due = self.renewal_due(site, inside, now);
+        let ttl = site.room.view().settings.pass_ttl;
         async move {
             let sealed = due?;
             let pass = site.room.extend(sealed.visitor, ttl).await.ok()??;
@@ -384,15 +444,14 @@ impl Gate {
 
 /// Adds the visitor's tokens to the app's answer. One that carries a cookie of
 /// the gate is this visitor's alone, whatever the app said of caching.
-fn give_tokens(response: &mut Response<Reply>, site: &Site, inside: &Inside) {
+fn give_tokens(headers: &mut HeaderMap, site: &Site, inside: &Inside) {
     if !inside.grant.is_empty() {
-        let headers = response.headers_mut();
         for name in ["expires", "cdn-cache-control", "surrogate-control"] {
             headers.remove(name);
         }
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
     }
-    set_tokens(response.headers_mut(), site, &inside.visitor, &inside.grant);
+    set_tokens(headers, site, &inside.visitor, &inside.grant);
 }
 
 /// Until a tunnel's pass is over or revoked; for ever without a pass. A pass

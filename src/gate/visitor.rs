@@ -15,7 +15,7 @@ use super::seal::{Seal, SealedPass, SealedPlace};
 use crate::config;
 use crate::domain::id::{RoomName, VisitorId};
 use crate::domain::time::Timestamp;
-use crate::server::PlainGet;
+use crate::server::PlainRequest;
 
 pub(super) const CLIENT: HeaderName = HeaderName::from_static("usher-client");
 pub(super) const VISITOR_TOKEN: HeaderName = HeaderName::from_static("usher-visitor-token");
@@ -119,7 +119,7 @@ fn cookies(fields: &impl Fields) -> impl Iterator<Item = (&[u8], &[u8])> {
 /// A request's header fields, however it was read.
 pub(super) trait Fields {
     /// The values of a field, in order.
-    fn all<'a>(&'a self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]>;
+    fn all<'a>(&'a self, name: &HeaderName) -> impl DoubleEndedIterator<Item = &'a [u8]>;
 
     /// The value of a field that occurs exactly once.
     fn single<'a>(&'a self, name: &HeaderName) -> Option<&'a [u8]> {
@@ -129,14 +129,14 @@ pub(super) trait Fields {
 }
 
 impl Fields for HeaderMap {
-    fn all<'a>(&'a self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
+    fn all<'a>(&'a self, name: &HeaderName) -> impl DoubleEndedIterator<Item = &'a [u8]> {
         self.get_all(name).iter().map(HeaderValue::as_bytes)
     }
 }
 
-impl Fields for PlainGet<'_> {
-    fn all<'a>(&'a self, name: &HeaderName) -> impl Iterator<Item = &'a [u8]> {
-        PlainGet::all(self, name.as_str())
+impl Fields for PlainRequest<'_> {
+    fn all<'a>(&'a self, name: &HeaderName) -> impl DoubleEndedIterator<Item = &'a [u8]> {
+        PlainRequest::all(self, name.as_str())
     }
 }
 

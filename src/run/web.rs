@@ -30,6 +30,7 @@ impl Web {
 
 impl Handler for Web {
     type Body = axum::body::Body;
+    type Relay = std::convert::Infallible;
 
     async fn handle(
         self: &Arc<Self>,

@@ -39,6 +39,8 @@ pub(super) struct Activity {
     parks: AtomicBool,
     /// Hyper is told to end; the stream is not.
     parking: AtomicBool,
+    /// It ends with the answer under way.
+    draining: AtomicBool,
     /// Requests being answered.
     busy: AtomicU32,
     /// Since when (ms, never 0) a head is awaited in full; 0 = none begun.
@@ -95,6 +97,7 @@ impl Activity {
             retired: AtomicBool::new(false),
             parks: AtomicBool::new(false),
             parking: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
             busy: AtomicU32::new(0),
             head_since: AtomicU64::new(now),
             idle_since: AtomicU64::new(now),
@@ -159,6 +162,17 @@ impl Activity {
     /// Whether hyper's end is not to be the stream's.
     pub(super) fn set_parking(&self, parking: bool) {
         self.parking.store(parking, Ordering::Relaxed);
+    }
+
+    /// Whether the connection ends with the answer under way.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    /// Lets an answer under way be the last; `false` when there is none.
+    pub(super) fn drain(&self) -> bool {
+        self.draining.store(true, Ordering::Relaxed);
+        self.is_stalled_or_busy()
     }
 
     fn may_park(&self) -> bool {
@@ -305,6 +319,16 @@ impl<I: AsyncRead + Unpin> Watched<I> {
     /// Reads past hyper.
     pub(super) fn poll_bytes(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(self.io.inner_mut()).poll_read(cx, buf)
+    }
+}
+
+impl<I: AsyncRead + AsyncWrite + Unpin> Watched<I> {
+    /// Ends our side as hyper would: under TLS the peer is told, and unread
+    /// bytes do not reset what it still reads.
+    pub(super) async fn close(&mut self) {
+        let ended = std::future::poll_fn(|cx| Write::poll_shutdown(Pin::new(&mut *self), cx));
+        // A peer that takes nothing at all is dropped.
+        let _ = tokio::time::timeout(LINGER * 2, ended).await;
     }
 }
 

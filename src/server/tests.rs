@@ -34,6 +34,7 @@ impl Body for Silence {
 
 impl Handler for Pages {
     type Body = Either<Full<Bytes>, Silence>;
+    type Relay = std::convert::Infallible;
 
     async fn handle(self: &Arc<Self>, _: SocketAddr, request: Request<Incoming>) -> Response<Self::Body> {
         if request.uri().path() == "/silent" {
@@ -157,16 +158,18 @@ struct Ways {
 
 impl Handler for Ways {
     type Body = Full<Bytes>;
+    type Relay = std::convert::Infallible;
 
     async fn handle(self: &Arc<Self>, _: SocketAddr, _: Request<Incoming>) -> Response<Self::Body> {
         Response::new(Full::from("by hyper"))
     }
 
-    fn answer_at_once(&self, request: &PlainGet<'_>) -> Option<Response<Bytes>> {
-        (request.target == "/parked").then(|| {
-            self.at_once.fetch_add(1, Ordering::Relaxed);
-            Response::new(Bytes::from_static(b"parked"))
-        })
+    fn at_once(self: &Arc<Self>, _: SocketAddr, request: &PlainRequest<'_>) -> AtOnce<Self::Relay> {
+        if request.target != "/parked" {
+            return AtOnce::Later;
+        }
+        self.at_once.fetch_add(1, Ordering::Relaxed);
+        AtOnce::Answer(Response::new(Bytes::from_static(b"parked")))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Malformed and hostile bytes, one by one, and what must hold after each.
 
+mod answers;
 mod framing;
 mod headers;
 mod park;

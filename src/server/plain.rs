@@ -1,0 +1,190 @@
+//! Requests that everybody reads in one way, and answers written by hand.
+//!
+//! Whatever is unusual about a request is not judged here: it is hyper's.
+
+use std::cell::RefCell;
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::Response;
+
+use crate::domain::time::Timestamp;
+
+/// Fields of a head that is read here.
+const FIELDS: usize = 32;
+
+/// Headers that change how a message is read or what follows it.
+const NOT_PLAIN: [&str; 6] =
+    ["content-length", "transfer-encoding", "upgrade", "expect", "http2-settings", "trailer"];
+
+/// A `GET` or `HEAD` over HTTP/1.1 that everybody reads in one way: one host,
+/// no body, nothing to upgrade, no field with a name that another program may
+/// take for a different one, a target that no program would spell otherwise.
+#[derive(Debug)]
+pub struct PlainRequest<'a> {
+    /// A `HEAD`: its answer has no body.
+    pub is_head: bool,
+    /// Path and query: begins with `/`, and has only what RFC 3986 lets stand there.
+    pub target: &'a str,
+    fields: &'a [httparse::Header<'a>],
+}
+
+impl<'a> PlainRequest<'a> {
+    /// The path, without the query.
+    #[must_use]
+    pub fn path(&self) -> &'a str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
+    /// Every field, in order; names as they came.
+    pub fn fields(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> + use<'a> {
+        self.fields.iter().map(|field| (field.name, field.value))
+    }
+
+    /// The values of a field, in order; `name` in lower case.
+    pub fn all(&self, name: &str) -> impl DoubleEndedIterator<Item = &'a [u8]> {
+        self.fields.iter().filter(move |f| f.name.eq_ignore_ascii_case(name)).map(|f| f.value)
+    }
+}
+
+/// Reads `bytes` when they are one whole plain request, of at most `headers`
+/// fields, and nothing else.
+pub(super) fn with_plain<T>(
+    bytes: &[u8],
+    headers: usize,
+    answer: impl FnOnce(&PlainRequest<'_>) -> Option<T>,
+) -> Option<T> {
+    let is_head = bytes.starts_with(b"HEAD /");
+    if !(is_head || bytes.starts_with(b"GET /")) || !bytes.ends_with(b"\r\n\r\n") {
+        return None;
+    }
+    let mut fields = [httparse::EMPTY_HEADER; FIELDS];
+    let mut head = httparse::Request::new(&mut fields);
+    let Ok(httparse::Status::Complete(length)) = head.parse(bytes) else { return None };
+    if length != bytes.len() || head.version != Some(1) || head.headers.len() > headers {
+        return None;
+    }
+    let plain = PlainRequest { is_head, target: head.path?, fields: head.headers };
+    is_plain(&plain).then(|| answer(&plain)).flatten()
+}
+
+fn is_plain(head: &PlainRequest<'_>) -> bool {
+    let mut hosts = 0;
+    for field in head.fields {
+        if field.name.contains('_') {
+            return false;
+        }
+        if field.name.eq_ignore_ascii_case("host") {
+            hosts += 1;
+        } else if field.name.eq_ignore_ascii_case("connection") {
+            if !field.value.eq_ignore_ascii_case(b"keep-alive") {
+                return false;
+            }
+        } else if NOT_PLAIN.iter().any(|name| field.name.eq_ignore_ascii_case(name)) {
+            return false;
+        }
+    }
+    hosts == 1 && head.target.bytes().all(is_of_target)
+}
+
+/// Whether RFC 3986 lets `byte` stand in a path or query.
+fn is_of_target(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/?%".contains(&byte)
+}
+
+/// `Date`, written once a second.
+struct Date {
+    second: u64,
+    text: String,
+}
+
+impl Date {
+    fn at(&mut self, now: Timestamp) -> &str {
+        let second = now.as_millis() / 1_000;
+        if second != self.second || self.text.is_empty() {
+            self.text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(second));
+            self.second = second;
+        }
+        &self.text
+    }
+}
+
+thread_local! {
+    static DATE: RefCell<Date> = const { RefCell::new(Date { second: 0, text: String::new() }) };
+}
+
+/// Writes a `Date` field.
+pub fn write_date(now: Timestamp, out: &mut Vec<u8>) {
+    DATE.with_borrow_mut(|date| {
+        out.extend_from_slice(b"date: ");
+        out.extend_from_slice(date.at(now).as_bytes());
+        out.extend_from_slice(b"\r\n");
+    });
+}
+
+/// Writes an answer as HTTP/1.1, without its body when it is `to_head`.
+pub fn write_answer(answer: &Response<Bytes>, to_head: bool, now: Timestamp, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 ");
+    out.extend_from_slice(answer.status().as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(answer.status().canonical_reason().unwrap_or_default().as_bytes());
+    for (name, value) in answer.headers() {
+        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(name.as_str().as_bytes());
+        out.extend_from_slice(b": ");
+        out.extend_from_slice(value.as_bytes());
+    }
+    out.extend_from_slice(b"\r\ncontent-length: ");
+    out.extend_from_slice(itoa::Buffer::new().format(answer.body().len()).as_bytes());
+    out.extend_from_slice(b"\r\n");
+    write_date(now, out);
+    out.extend_from_slice(b"\r\n");
+    if !to_head {
+        out.extend_from_slice(answer.body());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target_of(text: &str) -> Option<String> {
+        with_plain(text.as_bytes(), 3, |head| Some(head.target.to_owned()))
+    }
+
+    #[test]
+    fn what_everybody_reads_in_one_way_is_plain() {
+        let good = "GET /x?y=1 HTTP/1.1\r\nHost: t\r\nConnection: Keep-Alive\r\nCookie: a=b\r\n\r\n";
+        assert_eq!(target_of(good).as_deref(), Some("/x?y=1"));
+        assert_eq!(target_of(&good.replace("GET", "HEAD")).as_deref(), Some("/x?y=1"));
+    }
+
+    #[test]
+    fn everything_else_is_hypers_to_judge() {
+        for other in [
+            "GET /x HTTP/1.1\r\n\r\n",
+            "GET /x HTTP/1.1\r\nHost: t\r\nHost: t\r\n\r\n",
+            "GET /x HTTP/1.0\r\nHost: t\r\n\r\n",
+            "GET /x#y HTTP/1.1\r\nHost: t\r\n\r\n",
+            "GET /x<y HTTP/1.1\r\nHost: t\r\n\r\n",
+            "GET /x^y HTTP/1.1\r\nHost: t\r\n\r\n",
+            "GET /x HTTP/1.1\r\nHost: t\r\nA: b\r\nC: d\r\nE: f\r\n\r\n",
+            "POST /x HTTP/1.1\r\nHost: t\r\n\r\n",
+            "GET http://t/x HTTP/1.1\r\nHost: t\r\n\r\n",
+            "GET /x HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n",
+            "GET /x HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "GET /x HTTP/1.1\r\nHost: t\r\nContent_Length: 0\r\n\r\n",
+            "GET /x HTTP/1.1\r\nHost: t\r\nUpgrade: websocket\r\n\r\n",
+            "GET /x HTTP/1.1\r\nHost: t\r\nExpect: 100-continue\r\n\r\n",
+            "GET /x HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n",
+            "GET /x HTTP/1.1\r\nHost: t\r\nConnection: keep-alive, x\r\n\r\n",
+            "GET /x\\y HTTP/1.1\r\nHost: t\r\n\r\n",
+            "GET /x HTTP/1.1\r\nHost: t\r\n\r\nGET /y HTTP/1.1\r\nHost: t\r\n\r\n",
+            "GET /x HTTP/1.1\r\nHost: t\r\n",
+            "GET /x HTTP/1.1\r\nHost : t\r\n\r\n",
+            "GET /x HTTP/1.1\r\nHost: t\r\n folded: x\r\n\r\n",
+        ] {
+            assert_eq!(target_of(other), None, "{other:?}");
+        }
+    }
+}
