@@ -24,16 +24,17 @@ pub(crate) async fn request(
     answer.unwrap_or_else(|| panic!("no answer to {method} {target}"))
 }
 
-/// A request's bytes; closes after the answer.
+/// A request's bytes. One with a body asks to close after the answer; one
+/// without is plain, so that the gate may forward it without hyper.
 pub(crate) fn message(method: &str, target: &str, fields: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut text = format!("{method} {target} HTTP/1.1\r\n");
     for (name, value) in fields {
         text.push_str(&format!("{name}: {value}\r\n"));
     }
     if !body.is_empty() {
-        text.push_str(&format!("content-length: {}\r\n", body.len()));
+        text.push_str(&format!("content-length: {}\r\nconnection: close\r\n", body.len()));
     }
-    text.push_str("connection: close\r\n\r\n");
+    text.push_str("\r\n");
     [text.as_bytes(), body].concat()
 }
 
