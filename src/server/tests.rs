@@ -187,18 +187,90 @@ async fn ask(near: &mut tokio::io::DuplexStream, path: &str, body: &str) -> bool
     tokio::time::timeout(LONG, whole).await.expect("in time")
 }
 
+/// Serves HTTP/1 on `far` until it ends or `drain` is told.
+fn serve_parked<I>(far: I, ways: &Arc<Ways>, drain: &tokio::sync::watch::Sender<bool>) -> JoinHandle<()>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let connections = Connections::new(None, None);
+    let app = HttpApp::new(Arc::clone(ways), Bounds::default(), None, connections, clock);
+    let shutdown = drain.subscribe();
+    tokio::spawn(async move {
+        app.serve_http1(far, SocketAddr::from(([127, 0, 0, 1], 1)), &shutdown).await;
+    })
+}
+
+#[tokio::test]
+async fn a_connection_that_asked_for_an_upgrade_stays_open_when_others_are_parked() {
+    let (mut near, far) = tokio::io::duplex(1 << 16);
+    let (drain, _) = tokio::sync::watch::channel(false);
+    let _server = serve_parked(far, &Arc::new(Ways::default()), &drain);
+    let upgrade = b"GET /other HTTP/1.1\r\nHost: t\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n";
+    near.write_all(upgrade).await.expect("written");
+    let mut heard = vec![0; 4_096];
+    assert!(near.read(&mut heard).await.is_ok_and(|read| read > 0), "answered");
+    // It would have been parked twice over by then.
+    tokio::time::sleep(io::PARK_AFTER * 3).await;
+    assert!(ask(&mut near, "/other", "by hyper").await);
+}
+
+/// A stream that remembers whether it was shut down, as TLS is told to say goodbye.
+struct Polite {
+    stream: tokio::io::DuplexStream,
+    shut: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl AsyncRead for Polite {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Polite {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        self.shut.store(true, Ordering::Relaxed);
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[tokio::test]
+async fn a_parked_connection_says_goodbye_when_it_is_drained() {
+    let (mut near, stream) = tokio::io::duplex(1 << 16);
+    let shut = Arc::<std::sync::atomic::AtomicBool>::default();
+    let (drain, _) = tokio::sync::watch::channel(false);
+    let polite = Polite { stream, shut: Arc::clone(&shut) };
+    let server = serve_parked(polite, &Arc::new(Ways::default()), &drain);
+    assert!(ask(&mut near, "/parked", "parked").await);
+    drain.send(true).expect("it listens");
+    assert_eq!(near.read(&mut [0]).await.expect("no reset"), 0);
+    tokio::time::timeout(LONG, server).await.expect("ended").expect("no panic");
+    assert!(shut.load(Ordering::Relaxed));
+}
+
 #[tokio::test]
 async fn an_idle_connection_is_parked_again() {
     in_time(|| async {
         let (mut near, far) = tokio::io::duplex(1 << 16);
         let ways = Arc::new(Ways::default());
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let connections = Connections::new(None, None);
-        let app = HttpApp::new(Arc::clone(&ways), Bounds::default(), None, connections, clock);
-        let server = tokio::spawn(async move {
-            let (_stays, shutdown) = tokio::sync::watch::channel(false);
-            app.serve_http1(far, SocketAddr::from(([127, 0, 0, 1], 1)), &shutdown).await;
-        });
+        let (stays, _) = tokio::sync::watch::channel(false);
+        let server = serve_parked(far, &ways, &stays);
         let at_once = || ways.at_once.load(Ordering::Relaxed);
         assert!(ask(&mut near, "/parked", "parked").await);
         assert_eq!(at_once(), 1, "parked from the start");

@@ -3,6 +3,7 @@
 mod answers;
 mod framing;
 mod headers;
+mod lane;
 mod park;
 mod target;
 mod tokens;
