@@ -139,7 +139,6 @@ impl Gate {
         if self.renewal_due(site, &inside, now).is_some() {
             return None;
         }
-        self.forwarder.count();
         let way = OF_THREAD.with_borrow_mut(|Scratch { output, .. }| {
             output.clear();
             head::begin_request(plain, output);
@@ -149,6 +148,8 @@ impl Gate {
             output.extend_from_slice(b"\r\n");
             self.send_at_once(site, output)
         })?;
+        // Only now: without a peer the ordinary way counts it.
+        self.forwarder.count();
         let order = Order {
             gate: Arc::clone(self),
             site: Arc::clone(site),
