@@ -222,3 +222,14 @@ async fn what_an_operator_changes_is_not_undone_by_a_report_from_before() {
     world.step().await.expect("a tick");
     assert_eq!(world.room.view().settings.capacity, 7);
 }
+
+#[tokio::test]
+async fn while_the_store_is_away_those_far_back_ask_at_their_own_pace() {
+    let mut world = World::new("batch = 1\npoll = { min = \"2s\", max = \"30s\" }");
+    world.step().await.expect("opened");
+    degrade(&world.room, &mut world.state, &StoreError::Away("for a test".into()));
+    let pause = |position| world.room.while_away(position, 0.5);
+    assert_eq!(pause(1), SECOND * 2, "the next one");
+    assert_eq!(pause(10_000), SECOND * 30, "not at the front's pace");
+    assert_eq!(pause(0), SECOND * 4, "whose position is not known");
+}
