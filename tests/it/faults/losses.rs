@@ -145,7 +145,7 @@ impl Scene {
         let troubles = self.crowd.troubles();
         assert!(troubles.others.is_empty(), "{troubles:?}");
         let history = self.crowd.history().await;
-        let verdict = judge(&history, (HOLDERS + MORE) as u64);
+        let verdict = judge(&history, (HOLDERS + MORE) as u64, Duration::ZERO);
         assert!(verdict.findings.is_empty(), "{:?}", verdict.findings);
     }
 }

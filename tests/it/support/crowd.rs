@@ -163,9 +163,11 @@ impl Crowd {
     }
 }
 
-/// What the swarm's rules say of a history.
-pub(crate) fn judge(history: &History, capacity: u64) -> Verdict {
-    let limits = Limits { capacity: Some(capacity), lag: Duration::from_secs(5), in_order: true };
+/// What the swarm's rules say of a history. `unheard`: for so long a part of the
+/// service may not know what another did.
+pub(crate) fn judge(history: &History, capacity: u64, unheard: Duration) -> Verdict {
+    let lag = Duration::from_secs(5) + unheard;
+    let limits = Limits { capacity: Some(capacity), lag, in_order: true };
     check(history, &limits)
 }
 
