@@ -19,7 +19,7 @@ use crate::domain::time::Timestamp;
 pub use relay::Relay;
 
 /// Relayed messages are kept this long, for whoever looks into what happened.
-const KEPT: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3_600);
+pub(super) const KEPT: std::time::Duration = std::time::Duration::from_secs(7 * 24 * 3_600);
 /// Subjects are spread over this many lanes; as many relays can work at once.
 const LANES: u32 = 8;
 

@@ -1,20 +1,32 @@
 //! For each rule of the audit a bug is planted, and found.
 
 use serde_json::json;
+use usher::booking::audit::rules;
 use usher::booking::db::Db;
 
 use super::on_each_database;
 use crate::support::booking::{Database, TestBooking, until};
+use crate::support::smtp::Sink;
 use crate::support::toss;
 
-/// A rule, how to break it after one sale of A-1-1, and how to mend it again.
-const PLANTED: [(&str, &[&str], &[&str]); 13] = [
+/// A rule, how to break it, and how to mend it again.
+type Plant = (&'static str, &'static [&'static str], &'static [&'static str]);
+
+/// A second order of the same seats, given up.
+const ANOTHER_ORDER: &str =
+    "INSERT INTO orders (id, account_id, event_id, hold_id, epoch, status, amount, currency, expires_at,
+                         created_at, updated_at)
+     SELECT 'another', account_id, event_id, 'another', epoch, 'CANCELLED', amount, currency, expires_at,
+            created_at, updated_at FROM orders";
+
+/// After one sale of A-1-1 and A-1-2 under one key.
+const PLANTED: &[Plant] = &[
     (
         "a seat has one live ticket at most",
         &[
             "DROP INDEX tickets_one_live_per_seat",
             "INSERT INTO tickets SELECT 'second', event_id, seat_idx, seat_id, order_id, account_id, status, \
-             created_at, used_at FROM tickets",
+             created_at, used_at FROM tickets WHERE seat_id = 'A-1-1'",
         ],
         &[
             "DELETE FROM tickets WHERE id = 'second'",
@@ -29,7 +41,7 @@ const PLANTED: [(&str, &[&str], &[&str]); 13] = [
     (
         "what a paid order has is sold to it",
         &["UPDATE seats SET status = 'FREE', order_id = NULL WHERE status = 'SOLD'"],
-        &["UPDATE seats SET status = 'SOLD', order_id = (SELECT id FROM orders) WHERE id = 'A-1-1'"],
+        &["UPDATE seats SET status = 'SOLD', order_id = (SELECT id FROM orders) WHERE id IN ('A-1-1', 'A-1-2')"],
     ),
     (
         "a seat is being paid for exactly by an order that is being paid",
@@ -85,24 +97,127 @@ const PLANTED: [(&str, &[&str], &[&str]); 13] = [
         &["UPDATE outbox SET set_aside_at = 1 WHERE kind = 'seat.sold'"],
         &["UPDATE outbox SET set_aside_at = NULL"],
     ),
+    (
+        "an order that is being paid has all its seats",
+        &[
+            "UPDATE seats SET status = 'FREE', order_id = NULL WHERE id = 'A-1-2'",
+            "UPDATE seats SET status = 'PAYING' WHERE id = 'A-1-1'",
+            "UPDATE orders SET status = 'PAYING'",
+            "UPDATE payments SET status = 'PENDING', lease_until = 9000000000000",
+        ],
+        &[
+            "UPDATE seats SET status = 'SOLD', order_id = (SELECT id FROM orders) WHERE id IN ('A-1-1', 'A-1-2')",
+            "UPDATE orders SET status = 'PAID'",
+            "UPDATE payments SET status = 'COMPLETED'",
+        ],
+    ),
+    (
+        "an order is paid for once, however often that is asked for",
+        &["INSERT INTO payments (id, order_id, account_id, method, amount, status, created_at)
+           SELECT 'second', order_id, account_id, method, amount, 'FAILED', created_at FROM payments"],
+        &["DELETE FROM payments WHERE id = 'second'"],
+    ),
+    (
+        "a kept answer names the payment that its key began",
+        &["UPDATE idempotency SET body = '{\"request_id\":\"unknown\"}'"],
+        &["UPDATE idempotency SET body = (SELECT '{\"request_id\":\"' || id || '\"}' FROM payments)"],
+    ),
+    (
+        "a kept answer names the payment that its key began",
+        &[
+            ANOTHER_ORDER,
+            "INSERT INTO payments (id, order_id, account_id, method, amount, status, created_at, request_key)
+             SELECT 'second', 'another', account_id, method, amount, 'FAILED', created_at, request_key FROM payments",
+            "UPDATE payments SET request_key = NULL WHERE id <> 'second'",
+        ],
+        &[
+            "UPDATE payments SET request_key = (SELECT key FROM idempotency)",
+            "DELETE FROM payments WHERE id = 'second'",
+            "DELETE FROM orders WHERE id = 'another'",
+        ],
+    ),
+    (
+        "one mail tells of a completed payment",
+        &[
+            "INSERT INTO mails (order_id, kind, part, body, status, retry_at, created_at)
+             SELECT id, 'completed', 0, '{}', 'SENT', 0, 0 FROM orders",
+            "INSERT INTO mails (order_id, kind, part, body, status, retry_at, created_at)
+             SELECT id, 'completed', 1, '{}', 'SENT', 0, 0 FROM orders",
+        ],
+        &["DELETE FROM mails"],
+    ),
+    (
+        "what is told of as completed is",
+        &["UPDATE payments SET status = 'FAILED'"],
+        &["UPDATE payments SET status = 'COMPLETED'"],
+    ),
+    (
+        "a completed payment is told of once",
+        &["UPDATE outbox SET kind = 'nothing' WHERE kind = 'payment.completed'"],
+        &["UPDATE outbox SET kind = 'payment.completed' WHERE kind = 'nothing'"],
+    ),
+    (
+        "a completed payment is told of once",
+        &["UPDATE outbox SET kind = 'payment.completed', subject = (SELECT id FROM orders) WHERE kind = 'seat.sold'"],
+        &["UPDATE outbox SET kind = 'seat.sold' WHERE id = (SELECT MAX(id) FROM outbox)"],
+    ),
+    (
+        "a taken seat has the epoch of its order",
+        &["UPDATE seats SET epoch = epoch + 1 WHERE id = 'A-1-2'"],
+        &["UPDATE seats SET epoch = epoch - 1 WHERE id = 'A-1-2'"],
+    ),
+    (
+        "no seat is behind an order that took it",
+        &["UPDATE seats SET epoch = epoch - 1 WHERE id = 'A-1-2'"],
+        &["UPDATE seats SET epoch = epoch + 1 WHERE id = 'A-1-2'"],
+    ),
+    (
+        "no two orders took a seat under one epoch",
+        &[
+            ANOTHER_ORDER,
+            "INSERT INTO order_items SELECT 'another', seat_idx, seat_id, section, price, 0, 0 FROM order_items",
+            "INSERT INTO payments (id, order_id, account_id, method, amount, status, created_at)
+             SELECT 'second', 'another', account_id, method, amount, 'FAILED', created_at FROM payments",
+        ],
+        &[
+            "DELETE FROM payments WHERE id = 'second'",
+            "DELETE FROM orders WHERE id = 'another'",
+        ],
+    ),
 ];
 
-async fn each_planted_bug_is_found(database: Database) {
-    let Some(office) = TestBooking::open(database).await else { return };
-    let fan = office.fan(1_000_000).await;
-    assert_eq!(fan.buy(&["A-1-1"]).await.json["status"], "COMPLETED");
+/// Plants each bug, sees it found, and mends it.
+async fn plant(office: &TestBooking, bugs: &[Plant]) {
+    office.assert_sound().await;
     let db = Db::open(&office.database).await.expect("the same database");
-    for (rule, plant, mend) in PLANTED {
+    for (rule, plant, mend) in bugs {
         run(&db, plant).await;
         let found = office.booking.audit().await.expect("an audit");
-        assert!(found.iter().any(|finding| finding.rule == rule), "{rule}: {found:?}");
+        assert!(found.iter().any(|finding| finding.rule == *rule), "{rule}: {found:?}");
         run(&db, mend).await;
         office.assert_sound().await;
     }
 }
 
-/// The same for card payments, after one sale of A-1-1 and A-1-2, of which A-1-2 went back.
-const PLANTED_ON_CARDS: [(&str, &[&str], &[&str]); 5] = [
+async fn run(db: &Db, statements: &[&'static str]) {
+    let mut tx = db.begin().await.expect("a transaction");
+    for sql in statements {
+        sqlx::query(*sql).execute(&mut *tx).await.expect("runs");
+    }
+    tx.commit().await.expect("commits");
+}
+
+async fn in_a_sale(database: Database) {
+    let Some(office) = TestBooking::open(database).await else { return };
+    let fan = office.fan(1_000_000).await;
+    let order = fan.ordered(&["A-1-1", "A-1-2"]).await;
+    let payment = fan.with("idempotency-key", "once").pay(&order).await.expect(202);
+    assert_eq!(fan.paid(&payment).await.json["status"], "COMPLETED");
+    plant(&office, PLANTED).await;
+}
+
+/// After one sale of A-1-1 and A-1-2 by card, of which A-1-2 went back.
+const PLANTED_ON_CARDS: &[Plant] = &[
     (
         "a card payment that was taken was approved with its amount",
         &["UPDATE payments SET approved = approved - 1"],
@@ -130,7 +245,7 @@ const PLANTED_ON_CARDS: [(&str, &[&str], &[&str]); 5] = [
     ),
 ];
 
-async fn each_planted_bug_in_card_payments_is_found(database: Database) {
+async fn in_card_payments(database: Database) {
     let Some((office, bank)) = toss::office(database, |_| {}).await else { return };
     let fan = office.fan(0).await;
     let order = fan.ordered(&["A-1-1", "A-1-2"]).await;
@@ -146,42 +261,93 @@ async fn each_planted_bug_in_card_payments_is_found(database: Database) {
         done.expect("an answer").map(drop)
     })
     .await;
-    for (rule, plant, mend) in PLANTED_ON_CARDS {
-        run(&db, plant).await;
-        let found = office.booking.audit().await.expect("an audit");
-        assert!(found.iter().any(|finding| finding.rule == rule), "{rule}: {found:?}");
-        run(&db, mend).await;
-        office.assert_sound().await;
+    plant(&office, PLANTED_ON_CARDS).await;
+}
+
+/// After both tickets of an admission are sold.
+const PLANTED_AT_THE_DOOR: &[Plant] = &[
+    (
+        "no more is sold than there is",
+        &["INSERT INTO tickets (id, event_id, seat_idx, seat_id, order_id, account_id, status, created_at)
+           SELECT 'third', event_id, 2, 'none', order_id, account_id, 'VALID', created_at FROM tickets
+           WHERE seat_idx = 1"],
+        &["DELETE FROM tickets WHERE id = 'third'"],
+    ),
+    (
+        "no more is sold than there is",
+        &["INSERT INTO order_items SELECT order_id, 2, 'none', section, price, 0, 0 FROM order_items
+           WHERE seat_idx = 1"],
+        &["DELETE FROM order_items WHERE seat_idx = 2"],
+    ),
+];
+
+async fn in_admissions(database: Database) {
+    let Some(office) = TestBooking::open(database).await else { return };
+    let tour = json!({
+        "title": "A tour", "quantity": 2, "event_time": office.now_ms() + 3_600_000, "price": 1_000,
+    });
+    let tour = office.admin().await.post("/api/tickets", tour).await.expect(201);
+    let fan = office.fan(10_000).await;
+    let path = format!("/api/tickets/{}/reservations", tour.text("id"));
+    let order = fan.post(&path, json!({"quantity": 2})).await.expect(201);
+    let payment = fan.pay(&order).await.expect(202);
+    assert_eq!(fan.paid(&payment).await.json["status"], "COMPLETED");
+    plant(&office, PLANTED_AT_THE_DOOR).await;
+}
+
+/// After two sales, one after the other, that were told of by mail.
+const PLANTED_IN_MAILS: &[Plant] = &[(
+    "a completed payment that was told of has its mail",
+    &["UPDATE mails SET kind = 'cancelled'
+       WHERE order_id = (SELECT order_id FROM mails ORDER BY created_at DESC LIMIT 1)"],
+    &["UPDATE mails SET kind = 'completed'"],
+)];
+
+async fn in_mails(database: Database) {
+    let sink = Sink::start().await;
+    let mail = sink.settings();
+    let office = TestBooking::with(database, |settings| settings.mail = Some(mail)).await;
+    let Some(office) = office else { return };
+    let fan = office.fan(1_000_000).await;
+    for seat in ["A-1-1", "A-1-2"] {
+        assert_eq!(fan.buy(&[seat]).await.json["status"], "COMPLETED");
+        until(async || sink.mails().iter().any(|mail| mail.text().contains(seat)).then_some(())).await;
+        office.advance(1);
+    }
+    plant(&office, PLANTED_IN_MAILS).await;
+}
+
+#[test]
+fn each_rule_has_a_planted_bug_and_each_invariant_a_rule() {
+    let planted = [PLANTED, PLANTED_ON_CARDS, PLANTED_AT_THE_DOOR, PLANTED_IN_MAILS].concat();
+    for rule in rules() {
+        assert!(planted.iter().any(|(says, ..)| *says == rule.says), "{}", rule.says);
+    }
+    for invariant in 12..=20 {
+        assert!(rules().any(|rule| rule.invariant == invariant), "{invariant}");
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_planted_bug_in_card_payments_is_found_on_sqlite() {
-    each_planted_bug_in_card_payments_is_found(Database::File).await;
+/// Each scenario over a SQLite file and PostgreSQL.
+macro_rules! each_planted_bug_is_found {
+    ($($scenario:ident)+) => {
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $scenario() {
+                super::$scenario(super::Database::File).await;
+            })+
+        }
+
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $scenario() {
+                super::$scenario(super::Database::Postgres).await;
+            })+
+        }
+    };
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_planted_bug_in_card_payments_is_found_on_postgres() {
-    each_planted_bug_in_card_payments_is_found(Database::Postgres).await;
-}
-
-async fn run(db: &Db, statements: &[&'static str]) {
-    let mut tx = db.begin().await.expect("a transaction");
-    for sql in statements {
-        sqlx::query(*sql).execute(&mut *tx).await.expect("runs");
-    }
-    tx.commit().await.expect("commits");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_planted_bug_is_found_on_sqlite() {
-    each_planted_bug_is_found(Database::File).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn each_planted_bug_is_found_on_postgres() {
-    each_planted_bug_is_found(Database::Postgres).await;
-}
+each_planted_bug_is_found! { in_a_sale in_card_payments in_admissions in_mails }
 
 on_each_database! {
     on shared
