@@ -26,6 +26,7 @@ pub mod page;
 pub mod paging;
 pub mod pass;
 pub mod payments;
+pub mod plan;
 pub mod problem;
 mod providers;
 pub mod reaper;
@@ -112,6 +113,7 @@ pub struct Booking {
     holds: Holds,
     layouts: Layouts,
     bodies: seats::Bodies,
+    plans: seats::Bodies,
     passwords: Passwords,
     attempts: Attempts,
     tokens: Tokens,
@@ -179,6 +181,7 @@ impl Booking {
             holds: Holds::new(holds, db.clone()),
             layouts: Layouts::new(db.clone()),
             bodies: seats::Bodies::default(),
+            plans: seats::Bodies::default(),
             passwords: Passwords::new().map_err(|why| keys(&why))?,
             attempts: Attempts::default(),
             tokens: Tokens::new(jwt_secret.as_bytes()),

@@ -269,6 +269,8 @@ pub struct Toss {
     pub timeout: Duration,
     /// Whether captured payments of unknown orders are given back.
     pub refund_unknown: bool,
+    /// Where a buyer's browser is sent to agree to a card payment.
+    pub window: Option<String>,
 }
 
 impl std::fmt::Debug for Toss {

@@ -43,6 +43,7 @@ pub(crate) fn prepare(config: &Config, keys: &Keys) -> anyhow::Result<(Process, 
             secret_key: bank.secret_key.clone(),
             timeout: Duration::from_secs(15),
             refund_unknown: true,
+            window: Some(format!("http://{}/stand-in/checkout", bank.listen)),
         });
         process.add_stand_in(bank)?;
     }

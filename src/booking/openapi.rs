@@ -20,7 +20,8 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use super::problem::{Code, Problem, localise};
 use super::{
-    Booking, accounts, admission, events, holds, idempotency, orders, page, payments, seats, tickets, wallet,
+    Booking, accounts, admission, events, holds, idempotency, orders, page, payments, plan, seats, tickets,
+    wallet,
 };
 
 /// No request of this API takes longer.
@@ -49,12 +50,14 @@ fn documented() -> OpenApiRouter<Arc<Booking>> {
     .routes(routes!(events::list, events::create))
     .routes(routes!(events::get, events::change, events::remove))
     .routes(routes!(seats::list))
+    .routes(routes!(plan::get))
     .routes(routes!(holds::hold))
     .routes(routes!(holds::extend))
     .routes(routes!(holds::release))
     .routes(routes!(orders::create, orders::list))
     .routes(routes!(orders::get))
     .routes(routes!(orders::cancel))
+    .routes(routes!(payments::methods))
     .routes(routes!(payments::create))
     .routes(routes!(payments::confirm))
     .routes(routes!(payments::status))

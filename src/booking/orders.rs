@@ -4,6 +4,7 @@
 //! moves them on. Every update names the status it expects and counts its rows.
 
 mod cancel;
+mod view;
 
 use std::sync::Arc;
 
@@ -28,46 +29,12 @@ use crate::domain::time::Timestamp;
 use crate::domain::wallet::Money;
 
 pub use cancel::{__path_cancel, Cancellation, cancel};
+pub use view::{ItemView, LastPayment, OrderView};
 
 /// Which hold to buy.
 #[derive(Debug, Deserialize, ToSchema)]
 pub struct NewOrder {
     hold_id: String,
-}
-
-/// An order.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct OrderView {
-    order_id: String,
-    event_id: String,
-    /// `PENDING`, `PAYING`, `PAID`, `EXPIRED`, `CANCELLED`, `REFUNDED` or `PARTIALLY_REFUNDED`.
-    #[schema(example = "PENDING")]
-    status: &'static str,
-    /// In the currency's smallest unit.
-    amount: i64,
-    /// What came back, in the currency's smallest unit.
-    refunded: i64,
-    currency: String,
-    /// When the hold ends, in ms since the Unix epoch.
-    expires_at: u64,
-    /// In ms since the Unix epoch.
-    created_at: u64,
-    items: Vec<ItemView>,
-}
-
-/// One seat of an order.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct ItemView {
-    #[schema(example = "A-1-12")]
-    seat: String,
-    /// The section's id.
-    section: String,
-    /// In the currency's smallest unit.
-    price: i64,
-    /// Whether its money went back, apart from the fee.
-    refunded: bool,
-    /// What was kept of the price then.
-    fee: i64,
 }
 
 /// Orders, newest first.
@@ -171,8 +138,7 @@ pub async fn list(
     let next = orders.last().filter(|_| more).map(|last| format!("{}.{}", last.created_at, last.id));
     let mut items = Vec::with_capacity(orders.len());
     for order in orders {
-        let seats = booking.items(order.id).await?;
-        items.push(view(order, seats));
+        items.push(booking.view_of(order).await?);
     }
     Ok(axum::Json(OrderList { items, next }))
 }
@@ -188,27 +154,6 @@ pub async fn get(
 ) -> Result<axum::Json<OrderView>, Problem> {
     let id = id.parse().map_err(|_| Code::NotFound)?;
     Ok(axum::Json(booking.order_view(id, caller.account).await?))
-}
-
-fn view(order: Order, items: Vec<Item>) -> OrderView {
-    let item = |item: Item| ItemView {
-        seat: item.seat_id,
-        section: item.section,
-        price: item.price.units(),
-        refunded: item.refunded,
-        fee: item.fee.units(),
-    };
-    OrderView {
-        order_id: order.id.to_string(),
-        event_id: order.event.to_string(),
-        status: order.status.as_str(),
-        amount: order.amount.units(),
-        refunded: order.refunded.units(),
-        currency: order.currency,
-        expires_at: order.expires_at.as_millis(),
-        created_at: order.created_at.as_millis(),
-        items: items.into_iter().map(item).collect(),
-    }
 }
 
 impl Booking {
@@ -285,8 +230,7 @@ impl Booking {
     /// The order, to its owner only.
     async fn order_view(&self, id: OrderId, caller: AccountId) -> Result<OrderView, Problem> {
         let order = self.order(id).await?.filter(|order| order.account == caller).ok_or(Code::NotFound)?;
-        let items = self.items(id).await?;
-        Ok(view(order, items))
+        self.view_of(order).await
     }
 
     /// The order's row.

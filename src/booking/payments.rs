@@ -6,6 +6,7 @@
 
 mod card;
 mod confirm;
+mod methods;
 mod reconcile;
 mod refund;
 mod settle;
@@ -39,6 +40,7 @@ use crate::domain::wallet::Money;
 use settle::Taken;
 
 pub use confirm::{__path_confirm, Confirm, confirm};
+pub use methods::{__path_methods, MethodList, MethodView, methods};
 pub(super) use refund::{Owed, owe};
 pub use stuck::{__path_close, __path_stuck, Closing, StuckList, StuckView, close, stuck};
 pub use webhook::{__path_hear, hear};

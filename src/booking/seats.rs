@@ -60,14 +60,14 @@ pub struct SeatFilter {
 }
 
 /// What makes two bodies of one event equal: shape, state, filter.
-type Edition = (i64, u64, bool);
+pub(super) type Edition = (i64, u64, bool);
 
 /// The last body of each event.
 #[derive(Debug, Default)]
 pub struct Bodies(Mutex<HashMap<EventId, (Edition, Bytes)>>);
 
 impl Bodies {
-    fn get(&self, layout: &Layout, edition: Edition, render: impl FnOnce() -> Vec<u8>) -> Bytes {
+    pub(super) fn get(&self, layout: &Layout, edition: Edition, render: impl FnOnce() -> Vec<u8>) -> Bytes {
         if let Some((_, body)) = self.0.lock().get(&layout.id).filter(|(of, _)| *of == edition) {
             return body.clone();
         }
@@ -111,7 +111,7 @@ pub async fn list(
 }
 
 /// Whether the caller has this edition (RFC 9110, 13.1.2; weak comparison).
-fn matches(headers: &HeaderMap, tag: &str) -> bool {
+pub(super) fn matches(headers: &HeaderMap, tag: &str) -> bool {
     let tags = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     tags.flat_map(|list| list.split(','))
         .map(str::trim)

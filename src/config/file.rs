@@ -532,6 +532,9 @@ pub struct TossFile {
     /// given back; only where nobody else uses the same key.
     #[serde(default)]
     pub refund_unknown: bool,
+    /// Where the booking pages send a buyer to agree to a card payment, with `orderId`,
+    /// `amount`, `orderName`, `successUrl` and `failUrl`; unset: the pages offer no cards.
+    pub window: Option<String>,
 }
 
 fn toss_base_url() -> String {

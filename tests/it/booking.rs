@@ -15,6 +15,7 @@ mod kafka;
 mod live;
 mod mail;
 mod outbox;
+mod plan;
 mod provider_books;
 mod purchase;
 mod races;

@@ -83,6 +83,8 @@ pub struct Extended {
     hold_id: String,
     /// In ms since the Unix epoch.
     expires_at: u64,
+    /// Whether this is as long as it can get.
+    last: bool,
 }
 
 /// Keeps seats for the caller: all of them, or none.
@@ -139,7 +141,8 @@ pub async fn extend(
         booking.holds.store.extend(id, caller.account, now, settings.hold_ttl, settings.hold_max).await?;
     booking.prolong_order(&hold).await?;
     let extend = hold.until.since(now).as_secs() + CHECKOUT_SECONDS;
-    let body = Extended { hold_id: id.to_string(), expires_at: hold.until.as_millis() };
+    let last = hold.until < now + settings.hold_ttl;
+    let body = Extended { hold_id: id.to_string(), expires_at: hold.until.as_millis(), last };
     Ok((AppendHeaders([(COMMAND, format!("extend={extend}"))]), axum::Json(body)))
 }
 

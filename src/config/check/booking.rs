@@ -111,15 +111,23 @@ fn is_smtp(url: &str) -> bool {
         && matches!(url.query(), None | Some("tls=off"))
 }
 
+/// Over TLS, or on this machine.
+fn is_private(uri: &http::Uri) -> bool {
+    let host = uri.host().unwrap_or_default();
+    let here = host == "localhost"
+        || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    uri.scheme_str() == Some("https") || (uri.scheme_str() == Some("http") && here)
+}
+
+/// A page that a browser may be sent to, and to which a query can be added.
+fn is_window(url: &str) -> bool {
+    url.parse::<http::Uri>().is_ok_and(|uri| is_private(&uri)) && !url.contains(['@', '?', '#'])
+}
+
 fn toss(file: &file::TossFile, problems: &mut Problems) -> Toss {
     let base = file.base_url.trim_end_matches('/');
-    let good = base.parse::<http::Uri>().is_ok_and(|uri| {
-        let host = uri.host().unwrap_or_default();
-        let here = host == "localhost"
-            || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        let scheme = uri.scheme_str() == Some("https") || (uri.scheme_str() == Some("http") && here);
-        scheme && uri.path() == "/" && !base.contains(['@', '?', '#'])
-    });
+    let good = base.parse::<http::Uri>().is_ok_and(|uri| is_private(&uri) && uri.path() == "/")
+        && !base.contains(['@', '?', '#']);
     problems.require(
         good,
         "booking.toss.base_url",
@@ -135,11 +143,17 @@ fn toss(file: &file::TossFile, problems: &mut Problems) -> Toss {
         "booking.toss.timeout",
         format!("expected \"1s\" to \"15s\", found \"{}\"", file.timeout),
     );
+    problems.require(
+        file.window.as_deref().is_none_or(is_window),
+        "booking.toss.window",
+        "expected \"https://host/path\"; http:// only on this machine".to_owned(),
+    );
     Toss {
         base_url: base.to_owned(),
         secret_key: file.secret_key.clone(),
         timeout: file.timeout.0,
         refund_unknown: file.refund_unknown,
+        window: file.window.clone(),
     }
 }
 
@@ -164,6 +178,25 @@ mod tests {
             ["http://api.tosspayments.com", "ftp://127.0.0.1", "https://k@a.test", "https://a.test/v1", "x"]
         {
             assert_eq!(problems(bad), 1, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_payment_window_is_a_page_without_a_query() {
+        for good in
+            ["https://pay.example/shop", "https://pay.example", "http://127.0.0.1:9001/stand-in/checkout"]
+        {
+            assert!(is_window(good), "{good}");
+        }
+        for bad in [
+            "http://pay.example/",
+            "javascript:alert(1)",
+            "/checkout",
+            "https://a@b.test/",
+            "https://a.test/?b",
+            "",
+        ] {
+            assert!(!is_window(bad), "{bad}");
         }
     }
 

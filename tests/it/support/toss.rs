@@ -64,6 +64,7 @@ async fn idle_office_with(
         secret_key: SECRET_KEY.to_owned(),
         timeout: Duration::from_secs(15),
         refund_unknown: false,
+        window: Some(format!("http://{address}/stand-in/checkout")),
     };
     change(&mut toss);
     let settings = |settings: &mut config::Booking| {

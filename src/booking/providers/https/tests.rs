@@ -63,6 +63,7 @@ fn toss(base_url: String, roots: Option<RootCertStore>) -> Toss {
         secret_key: "k".to_owned(),
         timeout: Duration::from_secs(15),
         refund_unknown: false,
+        window: None,
     };
     Toss::over(&settings, Connector::new(roots).expect("a connector")).expect("a client")
 }
