@@ -9,6 +9,7 @@ pub mod best_available;
 pub mod estimate;
 pub mod id;
 pub mod line;
+pub mod opening;
 pub mod order;
 pub mod pace;
 pub mod pass;

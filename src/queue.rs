@@ -46,6 +46,8 @@ use stock::Stock;
 use storetime::StoreTime;
 pub use view::View;
 
+/// Those who came too early join spread over this.
+const AFTER_GATHERING: Duration = Duration::from_secs(2);
 /// Longer waits are counted as this: a week.
 const LONGEST_WAIT_MS: u64 = 7 * 24 * 3_600_000;
 
@@ -270,9 +272,9 @@ impl Room {
             // Nothing was read from the store yet: what was shown last stands.
             (false, shown) => shown,
         };
-        let wait = view.wait(position);
+        let wait = view.wait(position, now);
         let expected = wait.map(|range| Duration::from_secs(range.low_seconds));
-        let poll_after = pace.after(expected.or(view.guess(position)), view.recovering(now), chance);
+        let poll_after = pace.after(expected.or(view.guess(position, now)), view.recovering(now), chance);
         self.heartbeats.told(place.number, now, poll_after);
         Waiting { place: Presented { position, ..place }, position, wait, poll_after }
     }
@@ -284,13 +286,13 @@ impl Room {
         self.heartbeats.told(number, now, poll_after);
         let position = ahead + 1;
         let place = Presented { epoch: view.epoch, number, joined_at: now, position };
-        Waiting { place, position, wait: view.wait(position), poll_after }
+        Waiting { place, position, wait: view.wait(position, now), poll_after }
     }
 
     /// When the holder of a place should ask again of which nobody knows more
     /// now than the position last shown; 0 = not even that.
     pub fn while_away(&self, position: u64, chance: f64) -> Duration {
-        self.pace().after(self.view.load().guess(position), true, chance)
+        self.pace().after(self.view.load().guess(position, self.now()), true, chance)
     }
 
     /// Whether a number is out of the line as far as this gate knows.
@@ -307,6 +309,16 @@ impl Room {
             return pace.after(None, true, chance);
         }
         Duration::from_millis(500).mul_f64(1.0 + chance).min(pace.ceiling())
+    }
+
+    /// When somebody whom the room does not take should ask again: at the
+    /// latest a moment after people may gather.
+    pub fn until_taken(&self, now: Timestamp, chance: f64) -> Duration {
+        let opening = self.view.load().opening(now).filter(|opening| opening.is_too_early(now));
+        let longest = self.longest_pause();
+        let Some(opening) = opening else { return longest };
+        let gathering = opening.gather_from.min(opening.at).since(now);
+        (gathering + AFTER_GATHERING.mul_f64(chance)).min(longest)
     }
 
     fn pace(&self) -> Pace {

@@ -16,6 +16,7 @@ use async_trait::async_trait;
 
 use crate::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
 use crate::domain::line::{Known, LogEntry, PutBack, Settings, Standing};
+use crate::domain::opening::Rescheduled;
 use crate::domain::pass::Pass;
 use crate::domain::place::{Intent, Reason, Turn};
 use crate::domain::time::Timestamp;
@@ -61,6 +62,8 @@ pub struct Overrides {
     pub bypass: Option<bool>,
     /// Shown to those who wait.
     pub message: Option<String>,
+    /// When the doors open instead of when the settings say.
+    pub opening: Option<Rescheduled>,
 }
 
 impl Overrides {
@@ -77,7 +80,16 @@ impl Overrides {
             paused: self.paused.unwrap_or(base.paused),
             closed: self.closed.unwrap_or(base.closed),
             draining: self.draining.unwrap_or(base.draining),
+            opening: Rescheduled::apply(self.opening, base.opening),
             ..base.clone()
+        }
+    }
+
+    /// Opens the doors that would open only later.
+    pub fn open_doors(&mut self, base: &Settings, now: Timestamp) {
+        let ahead = self.apply(base).opening.is_some_and(|opening| opening.is_ahead(now));
+        if ahead {
+            self.opening = Some(Rescheduled::new(base.opening, now));
         }
     }
 }

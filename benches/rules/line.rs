@@ -38,6 +38,7 @@ impl Crowd {
             closed: false,
             draining: false,
             overflow: false,
+            opening: None,
         };
         let now = Timestamp::from_millis(1_700_000_000_000);
         let mut crowd = Self { line: Line::new(Epoch(1), settings), now, joined: 0 };

@@ -34,6 +34,7 @@ pub(crate) fn page(c: &mut Criterion) {
         return_to: "/events/1/seats",
         status_url: "/queue/status?room=main",
         stock: None,
+        opens_in: None,
     };
     c.bench_function("page/waiting", |b| b.iter(|| pages.waiting(black_box(Language::Ko), &shown)));
 }

@@ -12,8 +12,10 @@ use serde_json::{Value, json};
 
 use super::{Admin, problem};
 use crate::domain::id::PlaceNumber;
+use crate::domain::line::Settings;
+use crate::domain::opening::Rescheduled;
 use crate::domain::place::Reason;
-use crate::domain::time::millis;
+use crate::domain::time::{Timestamp, millis};
 use crate::queue::Room;
 use crate::store::{Overrides, StoreError};
 
@@ -33,6 +35,8 @@ pub(super) struct Change {
     pass_ttl_ms: Option<Option<u64>>,
     #[serde(deserialize_with = "given")]
     message: Option<Option<String>>,
+    #[serde(deserialize_with = "given")]
+    opens_at: Option<Option<u64>>,
 }
 
 /// A key that is there, null included.
@@ -52,14 +56,16 @@ impl Change {
         }
     }
 
-    fn apply(self, overrides: &mut Overrides) {
-        let Self { capacity, batch, rate_per_minute, max_waiting, pass_ttl_ms, message } = self;
+    fn apply(self, overrides: &mut Overrides, base: &Settings) {
+        let Self { capacity, batch, rate_per_minute, max_waiting, pass_ttl_ms, message, opens_at } = self;
         set(&mut overrides.capacity, capacity);
         set(&mut overrides.batch, batch);
         set(&mut overrides.rate_per_minute, rate_per_minute);
         set(&mut overrides.max_waiting, max_waiting);
         set(&mut overrides.pass_ttl, pass_ttl_ms.map(|ms| ms.map(Duration::from_millis)));
         set(&mut overrides.message, message);
+        let moved = |ms| Rescheduled::new(base.opening, Timestamp::from_millis(ms));
+        set(&mut overrides.opening, opens_at.map(|ms| ms.map(moved)));
     }
 }
 
@@ -89,29 +95,32 @@ pub(super) async fn change(State(admin): Rooms, Path(room): Path<String>, body: 
     if let Err(why) = change.check() {
         return problem(StatusCode::UNPROCESSABLE_ENTITY, "bad_value", why);
     }
-    done(room, room.override_with(|overrides| change.apply(overrides)).await)
+    let base = room.config().line.clone();
+    done(room, room.override_with(|overrides| change.apply(overrides, &base)).await)
 }
 
 /// `pause`, `resume`, `open`, `close`, `drain`, `bypass`.
 pub(super) async fn act(State(admin): Rooms, Path((room, act)): Path<(String, String)>) -> Response {
     let Some(room) = find(&admin, &room) else { return unknown() };
-    let change: fn(&mut Overrides) = match act.as_str() {
-        "pause" => |o| o.paused = Some(true),
-        "resume" => |o| {
+    let change: fn(&mut Overrides, &Settings, Timestamp) = match act.as_str() {
+        "pause" => |o, _, _| o.paused = Some(true),
+        "resume" => |o, _, _| {
             o.paused = None;
             o.bypass = None;
         },
-        "open" => |o| {
+        "open" => |o, base, now| {
+            o.open_doors(base, now);
             o.closed = Some(false);
             o.paused = None;
             o.draining = None;
         },
-        "close" => |o| o.closed = Some(true),
-        "drain" => |o| o.draining = Some(true),
-        "bypass" => |o| o.bypass = Some(true),
+        "close" => |o, _, _| o.closed = Some(true),
+        "drain" => |o, _, _| o.draining = Some(true),
+        "bypass" => |o, _, _| o.bypass = Some(true),
         _ => return problem(StatusCode::NOT_FOUND, "not_found", "no such act"),
     };
-    done(room, room.override_with(change).await)
+    let (base, now) = (room.config().line.clone(), room.now());
+    done(room, room.override_with(|overrides| change(overrides, &base, now)).await)
 }
 
 #[derive(Default, Deserialize)]
@@ -174,6 +183,7 @@ fn away(why: &StoreError) -> Response {
 
 /// A room as the contract shows it; numbers the gate does not know are null.
 fn read(room: &Room) -> Value {
+    let now = room.now();
     let config = room.config();
     let view = room.view();
     let settings = view.overrides.apply(&config.line);
@@ -182,7 +192,7 @@ fn read(room: &Room) -> Value {
     let count = |f: fn(&crate::domain::line::Standing) -> u64| standing.map(f);
     json!({
         "name": config.name.as_str(),
-        "state": state(&view),
+        "state": state(&view, now),
         "mode": config.mode,
         "waiting": count(|s| s.waiting + s.returning),
         "called": count(|s| s.called),
@@ -202,16 +212,18 @@ fn read(room: &Room) -> Value {
         "tick": count(|s| s.tick),
         "epoch": count(|s| s.epoch.0),
         "message": view.overrides.message,
-        "stock": room.stock(room.now()),
+        "stock": room.stock(now),
+        "opens_at": view.opening(now).map(|opening| opening.at.as_millis()),
     })
 }
 
-fn state(view: &crate::queue::View) -> &'static str {
+fn state(view: &crate::queue::View, now: Timestamp) -> &'static str {
     match &view.overrides {
         Overrides { bypass: Some(true), .. } => "bypass",
         Overrides { closed: Some(true), .. } => "closed",
         Overrides { paused: Some(true), .. } => "paused",
         _ if view.settings.closed => "closed",
+        _ if view.opening(now).is_some() => "opening",
         _ => "open",
     }
 }

@@ -32,7 +32,7 @@ enum Act {
     List,
     /// One room.
     Show { room: String },
-    /// Change limits: capacity=500 batch=50 message="Doors at ten" (KEY=null clears).
+    /// Change limits: capacity=500 batch=50 message="Doors at ten" opens_at=1790816400000 (KEY=null clears).
     Set {
         room: String,
         #[arg(required = true, value_name = "KEY=VALUE")]
@@ -42,7 +42,7 @@ enum Act {
     Pause { room: String },
     /// Admit again.
     Resume { room: String },
-    /// Let people join and in.
+    /// Let people join and in, before the opening too.
     Open { room: String },
     /// Nobody joins, nobody is admitted.
     Close { room: String },

@@ -318,9 +318,9 @@ pub struct BypassFile {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpeningFile {
-    /// When the first are let in, RFC 3339.
+    /// When the first are let in: RFC 3339, with the offset from UTC.
     pub at: String,
-    /// How long before it people may gather.
+    /// How long before it people may gather; unset: nobody does.
     pub prequeue: Option<Span>,
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::admission::Beat;
 use super::id::{Epoch, PlaceNumber, VisitorId};
+use super::opening::Opening;
 use super::pass::Pass;
 use super::place::{Intent, Reason, Turn};
 use super::time::Timestamp;
@@ -58,6 +59,8 @@ pub struct Settings {
     pub draining: bool,
     /// A newcomer goes straight in while there is room and nobody waits.
     pub overflow: bool,
+    /// When the doors open; `None` = they are open.
+    pub opening: Option<Opening>,
 }
 
 impl Settings {
@@ -65,6 +68,18 @@ impl Settings {
     #[must_use]
     pub fn heartbeat(&self) -> Duration {
         self.idle_timeout / 6
+    }
+
+    /// Whether nobody is admitted: by an operator, or before the opening.
+    #[must_use]
+    pub fn is_shut(&self, now: Timestamp) -> bool {
+        self.paused || self.closed || self.opening.is_some_and(|opening| opening.is_ahead(now))
+    }
+
+    /// Whether nobody joins.
+    #[must_use]
+    pub fn takes_nobody(&self, now: Timestamp) -> bool {
+        self.closed || self.draining || self.opening.is_some_and(|opening| opening.is_too_early(now))
     }
 }
 
@@ -442,7 +457,7 @@ impl Line {
         if self.recovery.is_on(now) {
             return Turn::Unknown;
         }
-        if self.settings.closed || self.settings.draining {
+        if self.settings.takes_nobody(now) {
             return Turn::Closed;
         }
         let straight_in = self.settings.overflow && self.may_overflow(now);

@@ -40,6 +40,8 @@ struct Status<'a> {
     degraded: bool,
     message: Option<&'a str>,
     stock: Option<u64>,
+    opens_at: Option<u64>,
+    opens_in_seconds: Option<u64>,
     pass_expires_at: Option<u64>,
     go: Option<&'a str>,
     // There for clients that carry tokens, and then null where there is none.
@@ -141,6 +143,7 @@ impl Gate {
         grant: &Grant,
     ) -> Response<Reply> {
         let room = &site.room;
+        let now = room.now();
         let view = room.view();
         let config = room.config();
         let waiting = match arrived {
@@ -168,7 +171,9 @@ impl Gate {
             paused: view.settings.paused || view.settings.closed,
             degraded: view.degraded,
             message: view.overrides.message.as_deref(),
-            stock: room.stock(room.now()),
+            stock: room.stock(now),
+            opens_at: view.opening(now).map(|opening| opening.at.as_millis()),
+            opens_in_seconds: view.opening(now).map(|opening| millis(opening.at.since(now)).div_ceil(1_000)),
             pass_expires_at: pass.map(|p| p.pass.expires_at.as_millis()),
             go: admitted.then_some(go),
             visitor_token: by_token.then_some(grant.visitor.as_deref()),
@@ -188,6 +193,7 @@ impl Gate {
     pub(super) fn idle_pause(&self, site: &Site, arrived: &Arrived) -> Duration {
         match arrived {
             Arrived::Nobody | Arrived::Away => site.room.soon(self.chance()),
+            Arrived::Closed => site.room.until_taken(site.room.now(), self.chance()),
             _ => site.room.longest_pause(),
         }
     }
@@ -202,6 +208,7 @@ impl Gate {
         headers: &HeaderMap,
         return_to: &str,
     ) -> Response<Reply> {
+        let now = site.room.now();
         let view = site.room.view();
         let config = site.room.config();
         let waiting = match arrived {
@@ -229,7 +236,8 @@ impl Gate {
             paused: view.settings.paused,
             degraded: view.degraded,
             message: view.overrides.message.as_deref(),
-            stock: site.room.stock(site.room.now()),
+            stock: site.room.stock(now),
+            opens_in: view.opening(now).map(|opening| opening.at.since(now)),
             return_to,
             status_url: &site.status_url,
         };

@@ -26,6 +26,7 @@ use minijinja::{Environment, UndefinedBehavior, context};
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::target;
+use crate::domain::time::millis;
 
 pub use language::{Language, language};
 pub use words::{Text, text};
@@ -34,7 +35,7 @@ use template::{Hole, Template, push_escaped, without_comments};
 use words::{Said, Words, push_digits};
 
 /// Bytes that an operator's message may take, escaped; a longer one is cut.
-const MESSAGE_BYTES: usize = 700;
+const MESSAGE_BYTES: usize = 640;
 /// Bytes that `return_to` may take, escaped; for a longer one the script takes
 /// the page's own address, which is the same path.
 const RETURN_TO_BYTES: usize = 300;
@@ -102,6 +103,8 @@ pub struct Shown<'a> {
     pub message: Option<&'a str>,
     /// What is left of what the line is for.
     pub stock: Option<u64>,
+    /// Time until the doors open, while that is ahead.
+    pub opens_in: Option<Duration>,
     /// Path on this site that the visitor wanted; anything else is left out.
     pub return_to: &'a str,
     /// Where the script asks, for example `/queue/status?room=main`.
@@ -253,6 +256,11 @@ impl Shown<'_> {
             Hole::Wait => words.push_wait(out, self.eta_seconds),
             Hole::Message => push_message(out, self.message.unwrap_or_default()),
             Hole::Stock => self.stock.into_iter().for_each(|n| words.push_count(out, n)),
+            Hole::NotOpening => out.push_str(hidden_unless(self.opens_in.is_some())),
+            Hole::Opening => {
+                let seconds = self.opens_in.map_or(0, |wait| millis(wait).div_ceil(1_000));
+                words.push_wait(out, Some((seconds, seconds)));
+            }
             Hole::NotPaused => out.push_str(hidden_unless(self.paused)),
             Hole::NotDegraded => out.push_str(hidden_unless(self.degraded)),
             Hole::KeptFor => words.push_duration(out, self.kept_for),

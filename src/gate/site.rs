@@ -11,6 +11,7 @@ use super::upstream::Upstreams;
 use super::visitor::{CookieNames, Fields};
 use crate::config::{self, Mode};
 use crate::domain::target;
+use crate::domain::time::Timestamp;
 use crate::queue::Room;
 
 /// A protected site: its room and what the gate keeps beside it.
@@ -44,9 +45,10 @@ impl Site {
             || self.room.view().overrides.bypass == Some(true)
     }
 
-    /// Whether nobody is admitted and nobody joins.
-    pub(super) fn is_closed(&self) -> bool {
-        self.room.view().settings.closed
+    /// Whether nobody joins: closed, or too early before the opening.
+    pub(super) fn is_closed(&self, now: Timestamp) -> bool {
+        let settings = &self.room.view().settings;
+        settings.closed || settings.opening.is_some_and(|opening| opening.is_too_early(now))
     }
 
     /// Whether a request needs no pass. `path` must be as it will be forwarded.

@@ -165,27 +165,28 @@ impl Gate {
             retry_after(response.headers_mut(), Duration::from_secs(60));
             return self.upgrade_refused(parts, response);
         }
+        let now = site.room.now();
         if !page {
             let kind = match arrived {
                 Arrived::Full => kind::FULL,
                 Arrived::Closed => kind::CLOSED,
-                _ if site.is_closed() => kind::CLOSED,
+                _ if site.is_closed(now) => kind::CLOSED,
                 _ => kind::WAITING,
             };
             let mut response = self.problem_json(language(&parts.headers), kind, Some(&site.status_url));
             let after = match &arrived {
                 Arrived::Waiting(waiting) => waiting.poll_after,
+                Arrived::Closed => self.idle_pause(site, &arrived),
                 _ => site.room.soon(self.chance()),
             };
             retry_after(response.headers_mut(), after);
             return self.upgrade_refused(parts, response);
         }
-        let now = site.room.now();
         if inside.visitor.id.is_none() && inside.visitor.carrier == Carrier::Cookies {
             inside.grant.visitor = Some(self.visitor_token(site, new_visitor(), None, now));
         }
         let arrived =
-            if matches!(arrived, Arrived::Nobody) && site.is_closed() { Arrived::Closed } else { arrived };
+            if matches!(arrived, Arrived::Nobody) && site.is_closed(now) { Arrived::Closed } else { arrived };
         let wanted = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
         let return_to = if crate::domain::target::is_local(wanted) { wanted } else { "/" };
         let response =
@@ -430,11 +431,19 @@ impl Gate {
         tracing::debug!(?joined, "sent back to the line by the app");
     }
 
-    /// Nobody more is let in or joins, until the app says otherwise.
+    /// Nobody more is let in or joins, until the app says otherwise; its word to
+    /// open opens the doors ahead of time, too.
     fn set_closed(self: &Arc<Self>, site: &Arc<Site>, closed: bool) {
         let site = Arc::clone(site);
         self.tasks.spawn(async move {
-            let change = site.room.override_with(|overrides| overrides.closed = closed.then_some(true)).await;
+            let (base, now) = (site.room.config().line.clone(), site.room.now());
+            let change = site.room.override_with(|overrides| {
+                overrides.closed = closed.then_some(true);
+                if !closed {
+                    overrides.open_doors(&base, now);
+                }
+            });
+            let change = change.await;
             if let Err(why) = change {
                 tracing::warn!(room = %site.room.config().name, %why, closed, "the app's word was not stored");
             }

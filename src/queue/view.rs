@@ -7,6 +7,7 @@ use crate::config;
 use crate::domain::estimate::{self, Flow, Range};
 use crate::domain::id::Epoch;
 use crate::domain::line::{Settings, Standing};
+use crate::domain::opening::Opening;
 use crate::domain::rank::Rank;
 use crate::domain::time::Timestamp;
 use crate::store::Overrides;
@@ -72,12 +73,33 @@ impl View {
         !self.degraded && !self.settings.paused && !self.settings.closed
     }
 
-    /// The expected wait at `position`, when it can be told.
+    /// The opening, while it is ahead.
     #[must_use]
-    pub fn wait(&self, position: u64) -> Option<Range> {
+    pub fn opening(&self, now: Timestamp) -> Option<Opening> {
+        self.settings.opening.filter(|opening| opening.is_ahead(now))
+    }
+
+    /// Time until the doors open; nothing once they are.
+    fn until_open(&self, now: Timestamp) -> Duration {
+        self.opening(now).map_or(Duration::ZERO, |opening| opening.at.since(now))
+    }
+
+    /// The expected wait at `position`, when it can be told. Before the opening
+    /// it counts from there.
+    #[must_use]
+    pub fn wait(&self, position: u64, now: Timestamp) -> Option<Range> {
         if !self.is_moving() || position == 0 {
             return None;
         }
+        let until_open = self.until_open(now).as_secs();
+        let range = self.wait_inside(position)?;
+        Some(Range {
+            low_seconds: range.low_seconds + until_open,
+            high_seconds: range.high_seconds + until_open,
+        })
+    }
+
+    fn wait_inside(&self, position: u64) -> Option<Range> {
         let flow = Flow { batch: self.settings.batch, tick: self.settings.tick, free: self.free() };
         estimate::clear_way(position, flow).or_else(|| estimate::wait(position, self.speed))
     }
@@ -103,10 +125,10 @@ impl View {
     /// A million who wait must not all ask at the front's pace while the store is
     /// away or the room is paused; `None` = the position is not known.
     #[must_use]
-    pub fn guess(&self, position: u64) -> Option<Duration> {
+    pub fn guess(&self, position: u64, now: Timestamp) -> Option<Duration> {
         let ticks = position.checked_sub(1)? / self.settings.batch.max(1);
         let by_batch = self.settings.tick.saturating_mul(u32::try_from(ticks).unwrap_or(u32::MAX));
         let measured = estimate::wait(position, self.speed).map(|wait| Duration::from_secs(wait.low_seconds));
-        Some(measured.unwrap_or(by_batch))
+        Some(self.until_open(now) + measured.unwrap_or(by_batch))
     }
 }

@@ -6,6 +6,7 @@ mod doors;
 mod forward;
 mod identity;
 mod line;
+mod opening;
 mod rooms;
 mod settings;
 mod stop;

@@ -39,7 +39,9 @@
     try {
       first = Math.max(first, sessionStorage[key] || 0);
       sessionStorage[key] = first;
-    } catch { /* storage is switched off */ }
+    } catch {
+      // Storage is switched off.
+    }
   }
 
   function draw() {
@@ -79,12 +81,14 @@
   let spokenAt = Date.now();
 
   let joined = false;
-  let strangers = 0; // answers that did not know us: cookies may be blocked
+  // Answers that did not know us: cookies may be blocked.
+  let strangers = 0;
   let failures = 0;
   let request = null;
   let timer = 0;
-  let dueAt = Infinity; // the next question
-  let soonest = 0; // before that, the gate would call it too early
+  // The next question; before `soonest` the gate would call it too early.
+  let dueAt = Infinity;
+  let soonest = 0;
 
   function later(wait) {
     clearTimeout(timer);
@@ -140,6 +144,9 @@
   function show(status, wait) {
     note('paused', status.paused);
     note('degraded', status.degraded);
+    const high = status.opens_in_seconds;
+    note('opening', high);
+    write('opening', expected({ high }));
     write('message', status.message || '');
     joined = status.state !== 'none';
     strangers = joined ? 0 : strangers + 1;

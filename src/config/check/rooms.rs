@@ -8,6 +8,8 @@ use super::{Problems, networks};
 use crate::config::file::{self, PassBinding};
 use crate::config::{Bypass, Mode, Order, Room};
 use crate::domain::line::Settings;
+use crate::domain::opening::Opening;
+use crate::domain::time::Timestamp;
 
 pub(super) fn rooms(
     files: &[file::RoomFile],
@@ -56,6 +58,9 @@ fn room(
         }
     };
     not_yet(file, warnings);
+    if file.opening.is_some() && matches!(file.mode, Mode::Passthrough | Mode::Closed) {
+        warnings.push(format!("room {:?}: opening has no effect with this mode", file.name));
+    }
     problems.require(
         !file.hosts.is_empty(),
         format!("{at}.hosts"),
@@ -137,7 +142,6 @@ fn not_yet(file: &file::RoomFile, warnings: &mut Vec<String>) {
         (file.order == Order::Draw, "order = \"draw\" (the line is first come, first served)"),
         (file.mode == Mode::Shadow, "mode = \"shadow\" (everybody is forwarded, nothing is counted)"),
         (file.pass_binding == PassBinding::Rotate, "pass_binding = \"rotate\" (passes are not bound)"),
-        (file.opening.is_some(), "opening (the doors are open at once)"),
         (file.autotune.is_some(), "autotune (limits stay as set)"),
         (file.page.is_some(), "page (the built-in page is shown)"),
     ];
@@ -202,7 +206,26 @@ fn line(file: &file::RoomFile, at: &str, problems: &mut Problems) -> Settings {
         closed: file.mode == Mode::Closed,
         draining: false,
         overflow: file.mode == Mode::Overflow,
+        opening: file.opening.as_ref().and_then(|opening| self::opening(opening, at, problems)),
     }
+}
+
+/// Without `prequeue` nobody gathers: the line begins when the doors open.
+fn opening(file: &file::OpeningFile, at: &str, problems: &mut Problems) -> Option<Opening> {
+    let opens_at =
+        file.at.parse::<jiff::Timestamp>().ok().and_then(|at| u64::try_from(at.as_millisecond()).ok());
+    let Some(ms) = opens_at else {
+        problems.add(
+            format!("{at}.opening.at"),
+            format!(
+                "expected an instant with its offset such as \"2026-12-01T10:00:00+09:00\", found {:?}",
+                file.at
+            ),
+        );
+        return None;
+    };
+    let at = Timestamp::from_millis(ms);
+    Some(Opening { at, gather_from: at - file.prequeue.map_or(Duration::ZERO, |span| span.0) })
 }
 
 /// Hosts as the gate compares them: in lower case, IPv6 without brackets.

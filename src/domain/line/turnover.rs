@@ -45,7 +45,7 @@ impl Line {
         self.last_tick_at = Some(counts_from);
         self.ticked_at = now;
         self.tick += 1;
-        let room = if self.settings.paused || self.settings.closed { 0 } else { self.room(now) };
+        let room = if self.settings.is_shut(now) { 0 } else { self.room(now) };
         let mut admitted = self.call_returners(room, now);
         admitted += self.call_waiting(room - admitted, now);
         if admitted > 0 {
@@ -121,7 +121,10 @@ impl Line {
     }
 
     pub(super) fn may_overflow(&mut self, now: Timestamp) -> bool {
-        !self.settings.paused && self.waiting.is_empty() && self.returning.is_empty() && self.room(now) > 0
+        !self.settings.is_shut(now)
+            && self.waiting.is_empty()
+            && self.returning.is_empty()
+            && self.room(now) > 0
     }
 
     fn call_returners(&mut self, room: u64, now: Timestamp) -> u64 {

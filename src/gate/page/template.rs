@@ -32,6 +32,10 @@ pub(super) enum Hole {
     Stock,
     /// The operator's message.
     Message,
+    /// ` hidden` unless the opening is ahead.
+    NotOpening,
+    /// Time until the doors open.
+    Opening,
     /// ` hidden` unless the room is paused.
     NotPaused,
     /// ` hidden` unless the store is away.
@@ -61,6 +65,8 @@ impl Hole {
             "waiting" => Self::Waiting,
             "stock" => Self::Stock,
             "message" => Self::Message,
+            "not_opening" => Self::NotOpening,
+            "opening" => Self::Opening,
             "not_paused" => Self::NotPaused,
             "not_degraded" => Self::NotDegraded,
             "kept_for" => Self::KeptFor,

@@ -20,6 +20,7 @@ fn shown(state: State) -> Shown<'static> {
         degraded: false,
         message: None,
         stock: None,
+        opens_in: None,
         return_to: "/events/1?seats=2",
         status_url: "/queue/status?room=main",
     }
@@ -57,6 +58,7 @@ fn the_largest_page_is_under_15_kb() {
         degraded: true,
         message: Some(&"<한>".repeat(1_000)),
         stock: Some(999_999_999),
+        opens_in: Some(Duration::from_secs(9_999_999)),
         return_to: &format!("/{}", "&".repeat(59)),
         status_url: &format!("/queue/status?room={}", "r".repeat(32)),
         ..shown(State::Waiting)

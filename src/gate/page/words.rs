@@ -127,6 +127,7 @@ struct Label {
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct Note {
+    opening: String,
     paused: String,
     degraded: String,
     offline: String,

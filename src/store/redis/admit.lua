@@ -74,7 +74,7 @@ if not counts_from then return report(0) end
 put('last_tick_at', counts_from)
 put('ticked_at', now)
 add('tick', 1)
-local most = (is_set('paused') or is_set('closed')) and 0 or space()
+local most = is_shut(now) and 0 or space()
 local admitted = call_returners(most)
 admitted = admitted + call_waiting(most - admitted)
 if admitted > 0 then note_admitted(admitted) end

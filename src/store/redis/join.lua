@@ -4,7 +4,7 @@ if not room.epoch then return false end
 now = clock()
 
 local function may_overflow()
-  return is_set('overflow') and not is_set('paused')
+  return is_set('overflow') and not is_shut(now)
     and call('ZCARD', WAITING) == 0 and call('ZCARD', RETURNING) == 0 and space() > 0
 end
 
@@ -27,7 +27,7 @@ end
 
 local function enter(visitor)
   if is_coming_back(now) then return { 'U' } end
-  if is_set('closed') or is_set('draining') then return { 'C' } end
+  if takes_nobody(now) then return { 'C' } end
   if may_overflow() then return straight_in(visitor) end
   local most = limit('max_waiting')
   if most and call('ZCARD', WAITING) >= most then return { 'F' } end

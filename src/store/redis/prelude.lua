@@ -40,6 +40,21 @@ end
 
 local function is_set(name) return limit(name) == 1 end
 
+-- When the doors open; nil = they are open. A change is of one opening only.
+local function opens_at()
+  local base = tonumber(room['base:opens_at'])
+  if tonumber(room['set:opening_of']) == (base or 0) then return tonumber(room['set:opens_at']) end
+  return base
+end
+
+-- Whether nobody is admitted, and whether nobody joins; see Settings.
+local function is_shut(now) return is_set('paused') or is_set('closed') or now < (opens_at() or 0) end
+
+local function takes_nobody(now)
+  local gather_from = tonumber(room['base:gather_from']) or 0
+  return is_set('closed') or is_set('draining') or now < math.min(opens_at() or 0, gather_from)
+end
+
 -- The time, which never runs backwards. A tick may bring a beat: the tick number
 -- its caller saw last, and ms since; see Line::steady.
 local function clock(beat_tick, beat_ms)

@@ -13,6 +13,7 @@ use redis::{RedisWrite, ToRedisArgs, Value};
 use super::super::{LogPage, Overrides, Report, StoreError};
 use crate::domain::id::{Epoch, PlaceNumber, VisitorId};
 use crate::domain::line::{LogEntry, PutBack, Settings, Standing, Totals};
+use crate::domain::opening::Rescheduled;
 use crate::domain::pass::Pass;
 use crate::domain::place::{Reason, Turn};
 use crate::domain::time::{Timestamp, millis};
@@ -61,6 +62,7 @@ pub(super) fn settings(settings: &Settings) -> Vec<Arg<'static>> {
     let ms = |duration: Duration| Arg::Number(millis(duration));
     let optional = |limit: Option<u64>| limit.map_or(Arg::Text(""), Arg::Number);
     let flag = |is_set: bool| Arg::Number(u64::from(is_set));
+    let instant = |at: Option<Timestamp>| optional(at.map(Timestamp::as_millis));
     let fields = [
         ("capacity", Arg::Number(settings.capacity)),
         ("batch", Arg::Number(settings.batch)),
@@ -76,6 +78,8 @@ pub(super) fn settings(settings: &Settings) -> Vec<Arg<'static>> {
         ("closed", flag(settings.closed)),
         ("draining", flag(settings.draining)),
         ("overflow", flag(settings.overflow)),
+        ("opens_at", instant(settings.opening.map(|opening| opening.at))),
+        ("gather_from", instant(settings.opening.map(|opening| opening.gather_from))),
     ];
     fields.into_iter().flat_map(|(name, value)| [Arg::Text(name), value]).collect()
 }
@@ -119,6 +123,8 @@ pub(super) fn overrides(changes: &Overrides) -> Vec<Arg<'_>> {
         ("draining", flag(changes.draining)),
         ("bypass", flag(changes.bypass)),
         ("message", changes.message.as_deref().map(Arg::Text)),
+        ("opening_of", changes.opening.map(|change| Arg::Number(change.of.as_millis()))),
+        ("opens_at", changes.opening.map(|change| Arg::Number(change.at.as_millis()))),
     ];
     fields.into_iter().filter_map(|(name, value)| Some([Arg::Text(name), value?])).flatten().collect()
 }
@@ -273,6 +279,7 @@ fn read_standing(reply: &Value) -> Read<Standing> {
 
 fn read_overrides(reply: &Value) -> Read<Overrides> {
     let mut changes = Overrides::default();
+    let mut opening = [None; 2];
     for pair in list(reply)?.chunks_exact(2) {
         let value = text(&pair[1])?;
         let flag = || Some(value == "1");
@@ -287,10 +294,15 @@ fn read_overrides(reply: &Value) -> Read<Overrides> {
             "draining" => changes.draining = flag(),
             "bypass" => changes.bypass = flag(),
             "message" => changes.message = Some(value.to_owned()),
+            "opening_of" => opening[0] = Some(Timestamp::from_millis(digits(value)?)),
+            "opens_at" => opening[1] = Some(Timestamp::from_millis(digits(value)?)),
             // A newer version's; it is kept, since changes are replaced as a whole
             // only by those who know what they replace.
             _ => {}
         }
+    }
+    if let [Some(of), Some(at)] = opening {
+        changes.opening = Some(Rescheduled { of, at });
     }
     Ok(changes)
 }

@@ -14,12 +14,14 @@ use crate::support::wait::until;
 /// Two clocks in whole milliseconds may differ by this.
 const MOMENT: Duration = Duration::from_millis(5);
 
-const FIELDS: [&str; 13] = [
+const FIELDS: [&str; 15] = [
     "degraded",
     "eta_seconds",
     "go",
     "message",
     "number",
+    "opens_at",
+    "opens_in_seconds",
     "pass_expires_at",
     "paused",
     "poll_after_ms",

@@ -80,6 +80,8 @@ over_every_store! {
         a_full_line_takes_nobody
         a_closed_room_takes_and_admits_nobody
         a_paused_room_takes_and_does_not_admit
+        before_the_opening_people_gather_and_nobody_goes_in
+        an_operators_word_moves_one_opening_only
         overflow_admits_at_once_while_there_is_room_and_nobody_waits
         changes_hold_until_replaced
     }

@@ -7,6 +7,7 @@ use rand::{RngExt, SeedableRng};
 use usher::clock::{Clock, ManualClock};
 use usher::domain::id::{Epoch, PlaceNumber, VisitorId};
 use usher::domain::line::{Known, PutBack, Settings};
+use usher::domain::opening::{Opening, Rescheduled};
 use usher::domain::pass::Pass;
 use usher::domain::place::{Intent, Reason};
 use usher::domain::time::Timestamp;
@@ -163,7 +164,19 @@ impl Dice {
             closed: self.one_in(20),
             draining: self.one_in(20),
             overflow: self.one_in(4),
+            opening: self.one_in(6).then(|| self.opening()),
         }
+    }
+
+    fn opening(&mut self) -> Opening {
+        let [at, gather_from] = [240, 120].map(|s| START + self.ms(0, s * 1_000));
+        Opening { at, gather_from }
+    }
+
+    /// Of the opening that the settings may have, or of another.
+    fn reschedule(&mut self) -> Rescheduled {
+        let set = self.one_in(2).then(|| self.opening());
+        Rescheduled::new(set, START + self.ms(0, 240_000))
     }
 
     fn changes(&mut self) -> Overrides {
@@ -178,6 +191,7 @@ impl Dice {
             closed: flag(self),
             draining: flag(self),
             bypass: flag(self),
+            opening: self.one_in(6).then(|| self.reschedule()),
             message: self.one_in(2).then(|| "잠시 후 시작합니다 — soon".repeat(1 + self.upto(3) as usize)),
         }
     }

@@ -47,9 +47,11 @@ enum Bug {
     LostPlacesStayLost,
     /// What gates remember of those who were out is not kept.
     WhoWasOutComesBack,
+    /// Nobody waits for the opening.
+    DoorsAreAlwaysOpen,
 }
 
-const BUGS: [Bug; 11] = [
+const BUGS: [Bug; 12] = [
     Bug::JoinIsNotIdempotent,
     Bug::ArrivalsAreReversed,
     Bug::TickActsTwice,
@@ -61,6 +63,7 @@ const BUGS: [Bug; 11] = [
     Bug::RoomIsNeverMade,
     Bug::LostPlacesStayLost,
     Bug::WhoWasOutComesBack,
+    Bug::DoorsAreAlwaysOpen,
 ];
 
 #[tokio::test]
@@ -129,6 +132,8 @@ impl Faulty {
 #[async_trait]
 impl Store for Faulty {
     async fn open(&self, room: &RoomName, epoch: Epoch, settings: &Settings) -> Result<Report, StoreError> {
+        let open = Settings { opening: None, ..settings.clone() };
+        let settings = if self.bug == Bug::DoorsAreAlwaysOpen { &open } else { settings };
         self.inner.open(room, epoch, settings).await
     }
 

@@ -55,6 +55,7 @@ pub(crate) fn settings() -> Settings {
         closed: false,
         draining: false,
         overflow: false,
+        opening: None,
     }
 }
 

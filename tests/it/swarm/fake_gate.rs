@@ -107,6 +107,7 @@ impl State {
             closed: false,
             draining: false,
             overflow: false,
+            opening: None,
         };
         Self {
             clock: SystemClock::new(),

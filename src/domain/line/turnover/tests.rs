@@ -26,6 +26,7 @@ fn settings() -> Settings {
         closed: false,
         draining: false,
         overflow: false,
+        opening: None,
     }
 }
 

@@ -1,11 +1,16 @@
 //! What bounds a room.
 
+use std::time::Duration;
+
 use usher::domain::id::Epoch;
 use usher::domain::line::Settings;
+use usher::domain::opening::{Opening, Rescheduled};
 use usher::domain::place::{Reason, Turn};
 use usher::store::Overrides;
 
 use crate::store::world::{SECOND, START, World, number, room, settings};
+
+const MS: Duration = Duration::from_millis(1);
 
 pub(super) async fn capacity_counts_calls_and_passes(mut world: World) {
     world.open(settings()).await;
@@ -62,6 +67,52 @@ pub(super) async fn a_paused_room_takes_and_does_not_admit(mut world: World) {
     assert_eq!(world.tick().await.admitted, 1);
 }
 
+pub(super) async fn before_the_opening_people_gather_and_nobody_goes_in(mut world: World) {
+    let opening = Opening { at: START + SECOND * 20, gather_from: START + SECOND * 5 };
+    // Overflow lets nobody by, either.
+    let settings = Settings { opening: Some(opening), overflow: true, ..settings() };
+    world.open(settings.clone()).await;
+    world.pass(SECOND * 5 - MS);
+    assert_eq!(world.join(1).await, Turn::Closed, "too early to gather");
+    world.pass(MS);
+    assert_eq!(
+        [world.join(1).await, world.join(2).await, world.join(3).await].map(|t| number(&t)),
+        [1, 2, 3]
+    );
+    let standing = world.ticks(14).await;
+    assert_eq!((standing.totals.admitted, standing.waiting), (0, 3));
+    world.pass(SECOND - MS);
+    assert_eq!(world.tick().await.totals.admitted, 0);
+    world.pass(MS);
+    assert_eq!(world.tick().await.admitted, 2, "a whole batch, in the instant of the opening");
+    assert_eq!(world.out().await, [1, 2]);
+    // A room without an opening is open.
+    world.open(Settings { opening: None, ..settings }).await;
+    world.pass(SECOND);
+    assert_eq!(world.tick().await.admitted, 1);
+}
+
+pub(super) async fn an_operators_word_moves_one_opening_only(mut world: World) {
+    let opening = Opening { at: START + SECOND * 20, gather_from: START + SECOND * 20 };
+    let settings = Settings { opening: Some(opening), ..settings() };
+    world.open(settings.clone()).await;
+    let mut changes = Overrides::default();
+    changes.open_doors(&settings, START);
+    world.change(changes.clone()).await;
+    world.join(1).await;
+    assert_eq!(world.tick().await.admitted, 1, "the doors are open, and to newcomers, too");
+    let next = Opening { at: START + SECOND * 40, gather_from: START };
+    world.open(Settings { opening: Some(next), ..settings.clone() }).await;
+    world.join(2).await;
+    assert_eq!(world.ticks(2).await.totals.admitted, 1, "the next opening is another");
+    changes.opening = Some(Rescheduled::new(Some(next), START + SECOND * 4));
+    world.change(changes).await;
+    assert_eq!(world.ticks(2).await.totals.admitted, 2);
+    world.change(Overrides::default()).await;
+    world.join(3).await;
+    assert_eq!(world.ticks(2).await.totals.admitted, 2, "as in the settings again");
+}
+
 pub(super) async fn overflow_admits_at_once_while_there_is_room_and_nobody_waits(mut world: World) {
     world.open(Settings { overflow: true, capacity: 2, rate_per_minute: Some(3), ..settings() }).await;
     let turns = world.join_all(1..=3).await;
@@ -89,6 +140,7 @@ pub(super) async fn changes_hold_until_replaced(mut world: World) {
         draining: Some(false),
         bypass: Some(true),
         message: Some("곧 시작합니다: 1 + 1".into()),
+        opening: Some(Rescheduled { of: START, at: START }),
     };
     world.change(changes.clone()).await;
     world.join_all(1..=9).await;
