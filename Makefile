@@ -40,8 +40,8 @@ fmt:
 	$(CARGO) fmt
 
 bench: build tools-bench
-	$(CARGO) bench --locked
-	benches/compare/run --write
+	$(CARGO) bench --locked --bench rules
+	CARGO=$(CARGO) benches/compare/run --write
 
 tools-build:
 	deploy/tools cmake cc pkg-config
@@ -53,4 +53,4 @@ tools-kafka:
 	deploy/tools cmake cc c++ pkg-config python3 postgres
 
 tools-bench:
-	deploy/tools cmake cc redis-server nginx haproxy wrk python3
+	deploy/tools cmake cc redis-server postgres nginx haproxy wrk python3

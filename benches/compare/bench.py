@@ -3,8 +3,9 @@
 from functools import cached_property
 
 from crowd import visitors
+from postgres import Postgres
 from redis_side import Redis
-from servers import ANSWERS
+from servers import ANSWERS, free_port
 
 STATUS = "/queue/status?room=wait"
 
@@ -28,6 +29,10 @@ class Bench:
     @cached_property
     def redis_port(self):
         return self.servers.redis()[1]
+
+    @cached_property
+    def postgres(self):
+        return Postgres(self.servers, free_port())
 
     @cached_property
     def memory_gate(self):

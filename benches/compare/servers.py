@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 
 from measure import wait_for
+from postgres import binaries
 
 NEEDED = {"nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk", "redis-server": "redis-server"}
 
@@ -84,7 +85,8 @@ poll = {{ min = "0s" }}
 
 
 def missing():
-    return [package for command, package in NEEDED.items() if not shutil.which(command)]
+    lacking = [package for command, package in NEEDED.items() if not shutil.which(command)]
+    return lacking + ([] if binaries() else ["postgresql"])
 
 
 def free_port():
@@ -113,8 +115,10 @@ class Servers:
         for process in self.running:
             process.wait()
 
-    def start(self, command, port):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=self.log, cwd=self.scratch)
+    def start(self, command, port, log=None):
+        """Starts what listens on `port`; what it says goes to the log of all, or to its own."""
+        stderr = open(log, "a") if log else self.log
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=stderr, cwd=self.scratch)
         self.running.append(process)
         wait_for(lambda: answers(port) or process.poll() is not None, f"{command[0]} on port {port}")
         if process.poll() is not None:

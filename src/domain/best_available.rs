@@ -350,6 +350,8 @@ fn anywhere(rows: &[Row], free: &FreeSeats, count: u32) -> Option<Choice> {
 }
 
 #[cfg(test)]
+mod halls;
+#[cfg(test)]
 mod quality;
 #[cfg(test)]
 mod tests;
