@@ -23,10 +23,9 @@ use crate::domain::seat::SeatStatus;
 use crate::domain::time::Timestamp;
 use crate::domain::wallet::Money;
 
-/// Times a choice is made anew after somebody else took part of it.
-const TRIES: usize = 8;
-/// The same where a section can grow: a crowd must not fall over itself there.
-const TRIES_GROWING: usize = 64;
+/// Times a choice is made anew after somebody else took part of it; a crowd of a
+/// thousand that spreads out needs a few.
+const TRIES: u32 = 64;
 /// What the gate adds to a hold's time, so that the pass outlives the payment.
 const CHECKOUT_SECONDS: u64 = 60;
 
@@ -276,7 +275,7 @@ impl Booking {
                 && best.max_price.is_none_or(|max| prices[of] <= Money::new(max))
         };
         let grows = layout.expandable(wanted);
-        for _ in 0..if grows.is_some() { TRIES_GROWING } else { TRIES } {
+        for lost in 0..TRIES {
             let rows: Vec<_> =
                 layout.rows.iter().filter(|row| wanted(row.section as usize)).cloned().collect();
             let seats = self.holds.seats(layout, now).await?;
@@ -285,7 +284,7 @@ impl Booking {
             };
             let free: FreeSeats = seats.statuses.iter().zip(&layout.chairs).map(suits).collect();
             let lot = self.lot.lock().random();
-            let Some(choice) = best_available::choose(&rows, &free, best.count, lot) else {
+            let Some(choice) = best_available::choose_in_a_crowd(&rows, &free, best.count, lot, lost) else {
                 let section = grows.filter(|_| !buyer.accessible).ok_or(Code::NoneLeft)?;
                 *layout = self.grow(layout, section, best.count).await?;
                 continue;
@@ -295,8 +294,8 @@ impl Booking {
                 other => return other,
             }
         }
-        // A crowd took every choice while it was being made.
-        Err(Code::NoneLeft.into())
+        // A crowd took every choice while it was being made; there may be seats.
+        Err(Problem::new(Code::Unavailable).retry_after(1))
     }
 
     /// Lets an order end with its prolonged hold.
