@@ -4,6 +4,8 @@
 //! `Arc<dyn Clock>` and read it once per request or tick; the domain never
 //! sees it.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,6 +18,12 @@ pub trait Clock: Send + Sync + 'static {
 
     /// Time since an arbitrary start; never goes back.
     fn monotonic(&self) -> Duration;
+
+    /// Ready once this clock has gone on by `pause`. A simulated clock decides
+    /// for itself when that is; all others follow the runtime's timers.
+    fn sleep(&self, pause: Duration) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(tokio::time::sleep(pause))
+    }
 }
 
 /// The host's clocks.

@@ -11,6 +11,7 @@
 //! ```
 
 mod arrivals;
+mod arrive;
 mod driver;
 mod heartbeat;
 mod recovery;
@@ -40,6 +41,7 @@ use crate::domain::time::{Timestamp, millis};
 use crate::store::{Overrides, Store, StoreError};
 
 use arrivals::{Arrivals, Wish};
+pub use arrive::{Arrived, Caller, How, SealedPass, SealedPlace};
 use heartbeat::{Heard, Heartbeats};
 use recovery::Memory;
 use stock::Stock;
@@ -138,6 +140,8 @@ impl Room {
     pub async fn run(self: Arc<Self>) {
         let cancel = self.cancel.clone();
         tokio::select! {
+            // Always the same branch first: a simulated run replays exactly.
+            biased;
             () = cancel.cancelled() => {}
             () = driver::run(&self) => {}
             () = arrivals::run(&self) => {}

@@ -167,7 +167,9 @@ impl Gate {
             eta_seconds: waiting
                 .and_then(|w| w.wait)
                 .map(|r| Eta { low: r.low_seconds, high: r.high_seconds }),
-            poll_after_ms: millis(waiting.map_or_else(|| self.idle_pause(site, arrived), |w| w.poll_after)),
+            poll_after_ms: millis(
+                waiting.map_or_else(|| room.idle_pause(arrived, || self.chance()), |w| w.poll_after),
+            ),
             paused: view.settings.paused || view.settings.closed,
             degraded: view.degraded,
             message: view.overrides.message.as_deref(),
@@ -187,15 +189,6 @@ impl Gate {
         own_headers(headers);
         set_tokens(headers, site, visitor, grant);
         response
-    }
-
-    /// When somebody who is not in the line should ask again.
-    pub(super) fn idle_pause(&self, site: &Site, arrived: &Arrived) -> Duration {
-        match arrived {
-            Arrived::Nobody | Arrived::Away => site.room.soon(self.chance()),
-            Arrived::Closed => site.room.until_taken(site.room.now(), self.chance()),
-            _ => site.room.longest_pause(),
-        }
     }
 
     /// The waiting page in the state of its visitor.
@@ -230,7 +223,8 @@ impl Gate {
             waiting: view.waiting().map(|n| n.max(position.unwrap_or(0))),
             eta_seconds: waiting.and_then(|w| w.wait).map(|r| (r.low_seconds, r.high_seconds)),
             first_position: None,
-            poll_after: waiting.map_or_else(|| self.idle_pause(site, arrived), |w| w.poll_after),
+            poll_after: waiting
+                .map_or_else(|| site.room.idle_pause(arrived, || self.chance()), |w| w.poll_after),
             kept_for: config.line.idle_timeout,
             claim_window: config.line.claim_window,
             paused: view.settings.paused,

@@ -26,6 +26,7 @@ use crate::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
 use crate::domain::pass::Pass;
 use crate::domain::time::Timestamp;
 use crate::queue::Presented;
+pub(crate) use crate::queue::{SealedPass, SealedPlace};
 use std::time::Duration;
 
 const VERSION: u8 = 1;
@@ -57,22 +58,6 @@ struct Fields {
     first: u64,
     second: u64,
     count: u64,
-}
-
-/// A place, and when its holder was last heard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SealedPlace {
-    pub(crate) visitor: VisitorId,
-    pub(crate) place: Presented,
-    pub(crate) seen_at: Timestamp,
-}
-
-/// A pass, and whose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SealedPass {
-    pub(crate) visitor: VisitorId,
-    pub(crate) epoch: Epoch,
-    pub(crate) pass: Pass,
 }
 
 #[derive(Clone)]

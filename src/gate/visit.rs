@@ -176,7 +176,7 @@ impl Gate {
             let mut response = self.problem_json(language(&parts.headers), kind, Some(&site.status_url));
             let after = match &arrived {
                 Arrived::Waiting(waiting) => waiting.poll_after,
-                Arrived::Closed => self.idle_pause(site, &arrived),
+                Arrived::Closed => site.room.idle_pause(&arrived, || self.chance()),
                 _ => site.room.soon(self.chance()),
             };
             retry_after(response.headers_mut(), after);

@@ -55,7 +55,7 @@ pub(super) async fn run(room: &Room) {
                 RETRY
             }
         };
-        tokio::time::sleep(pause).await;
+        room.clock.sleep(pause).await;
     }
 }
 
