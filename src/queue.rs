@@ -64,6 +64,8 @@ pub struct Presented {
     pub joined_at: Timestamp,
     /// The position last shown; 0 = none yet.
     pub position: u64,
+    /// The position first shown; 0 = none yet.
+    pub first: u64,
 }
 
 /// What a waiting visitor is told.
@@ -280,7 +282,8 @@ impl Room {
         let expected = wait.map(|range| Duration::from_secs(range.low_seconds));
         let poll_after = pace.after(expected.or(view.guess(position, now)), view.recovering(now), chance);
         self.heartbeats.told(place.number, now, poll_after);
-        Waiting { place: Presented { position, ..place }, position, wait, poll_after }
+        let first = if place.first == 0 { position } else { place.first };
+        Waiting { place: Presented { position, first, ..place }, position, wait, poll_after }
     }
 
     /// What a late returner is shown.
@@ -289,7 +292,7 @@ impl Room {
         let poll_after = self.pace().after(Some(Duration::ZERO), false, chance);
         self.heartbeats.told(number, now, poll_after);
         let position = ahead + 1;
-        let place = Presented { epoch: view.epoch, number, joined_at: now, position };
+        let place = Presented { epoch: view.epoch, number, joined_at: now, position, first: position };
         Waiting { place, position, wait: view.wait(position, now), poll_after }
     }
 

@@ -56,6 +56,8 @@ pub struct Overrides {
     pub paused: Option<bool>,
     /// Nobody is admitted and nobody joins.
     pub closed: Option<bool>,
+    /// Closed because what the line is for is gone; only a word for people.
+    pub sold_out: Option<bool>,
     /// Nobody joins; those in the line are admitted.
     pub draining: Option<bool>,
     /// Everybody is forwarded.

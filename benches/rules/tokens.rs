@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use criterion::Criterion;
 use usher::gate::bench::Desk;
-use usher::gate::page::{Language, Pages, Shown, State};
+use usher::gate::page::{Language, Pages, Shown, View};
 
 pub(crate) fn tokens(c: &mut Criterion) {
     let desk = Desk::new();
@@ -20,7 +20,7 @@ pub(crate) fn page(c: &mut Criterion) {
     let pages = Pages::new();
     let shown = Shown {
         room: "main",
-        state: State::Waiting,
+        view: View::Waiting,
         position: Some(1_203),
         waiting: Some(50_211),
         eta_seconds: Some((240, 320)),

@@ -111,10 +111,14 @@ pub(super) async fn act(State(admin): Rooms, Path((room, act)): Path<(String, St
         "open" => |o, base, now| {
             o.open_doors(base, now);
             o.closed = Some(false);
+            o.sold_out = None;
             o.paused = None;
             o.draining = None;
         },
-        "close" => |o, _, _| o.closed = Some(true),
+        "close" => |o, _, _| {
+            o.closed = Some(true);
+            o.sold_out = None;
+        },
         "drain" => |o, _, _| o.draining = Some(true),
         "bypass" => |o, _, _| o.bypass = Some(true),
         _ => return problem(StatusCode::NOT_FOUND, "not_found", "no such act"),
@@ -211,6 +215,7 @@ fn read(room: &Room) -> Value {
         "degraded": view.degraded,
         "tick": count(|s| s.tick),
         "epoch": count(|s| s.epoch.0),
+        "sold_out": view.is_sold_out(),
         "message": view.overrides.message,
         "stock": room.stock(now),
         "opens_at": view.opening(now).map(|opening| opening.at.as_millis()),

@@ -35,6 +35,19 @@ impl Reason {
         }
     }
 
+    /// One stable word, as visitors and operators read it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Evicted => "evicted",
+            Self::Missed => "missed",
+            Self::PassEnded => "pass_ended",
+            Self::Left => "left",
+            Self::Revoked => "revoked",
+            Self::Completed => "completed",
+        }
+    }
+
     /// The reason with this letter.
     #[must_use]
     pub const fn from_code(code: char) -> Option<Self> {

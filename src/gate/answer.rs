@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::Gate;
 use super::arrive::Arrived;
 use super::body::Reply;
-use super::page::{self, ErrorKind, Language, Page, Shown, State, Text};
+use super::page::{self, ErrorKind, Language, Page, Shown, Text, View};
 use super::seal::{SealedPass, SealedPlace};
 use super::site::Site;
 use super::visitor::{Carrier, Fields, Visitor};
@@ -21,22 +21,30 @@ use crate::domain::id::VisitorId;
 use crate::domain::place::Reason;
 use crate::domain::time::{Timestamp, millis};
 
+/// The cookie of the language that was chosen, which the app may read too.
+pub(super) const LANGUAGE: &str = "usher_language";
 /// Bytes that hold a state or a problem without growing.
 const USUAL_JSON: usize = 512;
 /// Headers of a state, cookies included.
 const STATUS_HEADERS: usize = 8;
+
+/// Who comes in sooner than this, in seconds, at worst, is told so.
+const NEAR: u64 = 60;
 
 /// `GET /queue/status`, every field always there.
 #[derive(Serialize)]
 struct Status<'a> {
     room: &'a str,
     state: &'static str,
+    reason: Option<&'static str>,
+    said: Option<&'static page::Said>,
     number: Option<u64>,
     position: Option<u64>,
     waiting: Option<u64>,
     eta_seconds: Option<Eta>,
     poll_after_ms: u64,
     paused: bool,
+    sold_out: bool,
     degraded: bool,
     message: Option<&'a str>,
     stock: Option<u64>,
@@ -139,6 +147,7 @@ impl Gate {
         &self,
         site: &Site,
         visitor: &Visitor,
+        fields: &impl Fields,
         arrived: &Arrived,
         grant: &Grant,
     ) -> Response<Reply> {
@@ -161,6 +170,15 @@ impl Gate {
         let body = Status {
             room: config.name.as_str(),
             state: state(arrived),
+            reason: match arrived {
+                Arrived::Ended(reason) => Some(reason.name()),
+                _ => None,
+            },
+            said: match seen(arrived, view.is_sold_out()) {
+                // The language is not looked for where nothing is said.
+                View::None | View::Waiting | View::Near => None,
+                view => page::said(language(fields), view),
+            },
             number: waiting.map(|w| w.place.number.0).or(pass.map(|p| p.pass.number.0)),
             position,
             waiting: view.waiting().map(|n| n.max(position.unwrap_or(0))),
@@ -171,6 +189,7 @@ impl Gate {
                 waiting.map_or_else(|| room.idle_pause(arrived, || self.chance()), |w| w.poll_after),
             ),
             paused: view.settings.paused || view.settings.closed,
+            sold_out: view.is_sold_out(),
             degraded: view.degraded,
             message: view.overrides.message.as_deref(),
             stock: room.stock(now),
@@ -211,18 +230,11 @@ impl Gate {
         let position = waiting.map(|w| w.position).filter(|&position| position > 0);
         let shown = Shown {
             room: config.name.as_str(),
-            state: match arrived {
-                Arrived::Waiting(_) | Arrived::Away => State::Waiting,
-                Arrived::Ended(Reason::Left) => State::Left,
-                Arrived::Ended(_) => State::Expired,
-                Arrived::Full => State::Full,
-                Arrived::Closed => State::Closed,
-                _ => State::None,
-            },
+            view: seen(arrived, view.is_sold_out()),
             position,
             waiting: view.waiting().map(|n| n.max(position.unwrap_or(0))),
             eta_seconds: waiting.and_then(|w| w.wait).map(|r| (r.low_seconds, r.high_seconds)),
-            first_position: None,
+            first_position: waiting.map(|w| w.place.first).filter(|&first| first > 0),
             poll_after: waiting
                 .map_or_else(|| site.room.idle_pause(arrived, || self.chance()), |w| w.poll_after),
             kept_for: config.line.idle_timeout,
@@ -336,6 +348,23 @@ fn state(arrived: &Arrived) -> &'static str {
     }
 }
 
+/// What the page shows for a state; the script decides by the same rules.
+fn seen(arrived: &Arrived, sold_out: bool) -> View {
+    match arrived {
+        Arrived::Waiting(_) | Arrived::Away | Arrived::Closed if sold_out => View::SoldOut,
+        Arrived::Waiting(waiting)
+            if waiting.position > 0 && waiting.wait.is_some_and(|w| w.high_seconds < NEAR) =>
+        {
+            View::Near
+        }
+        Arrived::Waiting(_) | Arrived::Away => View::Waiting,
+        Arrived::Ended(reason) => View::of(*reason),
+        Arrived::Full => View::Full,
+        Arrived::Closed => View::Closed,
+        _ => View::None,
+    }
+}
+
 fn json(body: &impl Serialize) -> Reply {
     let mut text = Vec::with_capacity(USUAL_JSON);
     serde_json::to_writer(&mut text, body).expect("plain data serialises");
@@ -370,11 +399,9 @@ pub(super) fn close(mut response: Response<Reply>) -> Response<Reply> {
     response
 }
 
+/// The language of a request: what was chosen, else what the browser asks for.
 pub(super) fn language(fields: &impl Fields) -> Language {
-    language_of(fields.all(&ACCEPT_LANGUAGE).next())
-}
-
-/// The language of an `Accept-Language`.
-pub(super) fn language_of(accepted: Option<&[u8]>) -> Language {
-    page::language(accepted.and_then(|value| std::str::from_utf8(value).ok()))
+    let text = |value| std::str::from_utf8(value).ok();
+    let chosen = super::visitor::cookie(fields, LANGUAGE).and_then(text).and_then(Language::of_own_tag);
+    chosen.unwrap_or_else(|| page::language(fields.all(&ACCEPT_LANGUAGE).next().and_then(text)))
 }

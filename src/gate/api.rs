@@ -3,17 +3,19 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use http::header::{HOST, ORIGIN, REFERER};
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, HOST, LOCATION, ORIGIN, REFERER, SET_COOKIE};
 use http::request::Parts;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
 
-use super::answer::{Grant, Kind, language, retry_after};
+use super::answer::{Grant, Kind, LANGUAGE, language, retry_after};
 use super::arrive::{Arrived, How, recall};
 use super::body::Reply;
 use super::decide::Endpoint;
+use super::page::Language;
 use super::site::Site;
 use super::visitor::{Carrier, Fields, Visitor};
 use super::{Gate, kind, new_visitor, request};
@@ -22,6 +24,8 @@ use crate::domain::place::Reason;
 use crate::domain::target;
 use crate::domain::time::Timestamp;
 
+/// A year.
+const LANGUAGE_SECONDS: u32 = 365 * 86_400;
 /// Bytes of a join's body.
 const BODY: usize = 8 * 1024;
 
@@ -54,12 +58,13 @@ impl Gate {
             Endpoint::Status => self.status_call(&parts, address).await,
             Endpoint::Join => self.join_call(&parts, body, address).await,
             Endpoint::Leave => self.leave_call(&parts, body).await,
+            Endpoint::Language => self.language_call(body).await,
             // There is no room with a draw: nothing was committed to.
             _ => Err(kind::NOT_FOUND),
         };
         outcome.unwrap_or_else(|kind| {
             let mut response = self.problem(headers, false, kind);
-            if kind.status == http::StatusCode::SERVICE_UNAVAILABLE {
+            if kind.status == StatusCode::SERVICE_UNAVAILABLE {
                 retry_after(response.headers_mut(), std::time::Duration::from_secs(2));
             }
             response
@@ -110,7 +115,7 @@ impl Gate {
         let mut visitor = self.visitor(&site, &parts.headers, now);
         recall(&site, &mut visitor, now);
         let Some(id) = visitor.id else {
-            return Ok(self.status(&site, &visitor, &Arrived::Nobody, &Grant::default()));
+            return Ok(self.status(&site, &visitor, &parts.headers, &Arrived::Nobody, &Grant::default()));
         };
         let pass = visitor.pass.map(|sealed| sealed.pass);
         site.room.end(id, pass.as_ref(), Reason::Left).await.map_err(|_| kind::STORE_DOWN)?;
@@ -119,7 +124,7 @@ impl Gate {
         }
         let left = Arrived::Ended(Reason::Left);
         let grant = self.grant(&site, &visitor, &left, site.room.now());
-        Ok(self.status(&site, &visitor, &left, &grant))
+        Ok(self.status(&site, &visitor, &parts.headers, &left, &grant))
     }
 
     /// Finds out what the visitor is, and tells it.
@@ -171,19 +176,46 @@ impl Gate {
             let id = new_visitor();
             grant.visitor = Some(self.visitor_token(site, id, visitor.go.as_deref(), now));
         }
-        self.status(site, visitor, arrived, &grant)
+        self.status(site, visitor, fields, arrived, &grant)
     }
 
     /// Reads a small JSON object; nothing at all is an empty one. It is as
     /// small as a head and has a head's time.
     async fn read_join(&self, body: Incoming) -> Result<JoinBody, Kind> {
-        let body = Limited::new(body, BODY).collect();
-        let body = tokio::time::timeout(self.config.limits.head_timeout, body).await;
-        let bytes = body.map_err(|_| kind::SLOW_BODY)?.map_err(|_| kind::BAD_REQUEST)?.to_bytes();
+        let bytes = self.read_small(body).await?;
         if bytes.trim_ascii().is_empty() {
             return Ok(JoinBody::default());
         }
         serde_json::from_slice(&bytes).map_err(|_| kind::BAD_REQUEST)
+    }
+
+    /// Reads a body that is as small as a head and has a head's time.
+    async fn read_small(&self, body: Incoming) -> Result<Bytes, Kind> {
+        let body = Limited::new(body, BODY).collect();
+        let body = tokio::time::timeout(self.config.limits.head_timeout, body).await;
+        Ok(body.map_err(|_| kind::SLOW_BODY)?.map_err(|_| kind::BAD_REQUEST)?.to_bytes())
+    }
+
+    /// Keeps the language that was chosen and goes back to the page. A form, for
+    /// browsers without script; it changes nothing but words, so it may come from
+    /// anywhere (pages say `no-referrer`, and such a form has no `Origin`).
+    async fn language_call(&self, body: Incoming) -> Result<Response<Reply>, Kind> {
+        let form = self.read_small(body).await?;
+        let language = field(&form, "language").and_then(|tag| Language::of_own_tag(&tag));
+        let language = language.ok_or(kind::BAD_REQUEST)?;
+        let back = field(&form, "return_to").filter(|path| target::is_local(path));
+        let back = back.and_then(|path| HeaderValue::try_from(path).ok());
+        let mut response = Response::new(Reply::empty());
+        *response.status_mut() = StatusCode::SEE_OTHER;
+        let headers = response.headers_mut();
+        headers.insert(LOCATION, back.unwrap_or(HeaderValue::from_static("/")));
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let secure = if self.config.is_tls_for_visitors() { "; Secure" } else { "" };
+        let tag = language.tag();
+        // Not HttpOnly: the app's own script may follow it.
+        let cookie = format!("{LANGUAGE}={tag}; Max-Age={LANGUAGE_SECONDS}; Path=/; SameSite=Lax{secure}");
+        headers.extend(HeaderValue::try_from(cookie).ok().map(|cookie| (SET_COOKIE, cookie)));
+        Ok(response)
     }
 
     fn visitor_token_of(&self, site: &Site, visitor: &Visitor) -> String {
@@ -240,6 +272,32 @@ impl Gate {
             || self.config.public_url.as_deref() == Some(origin);
         if same { Ok(()) } else { Err(kind::CROSS_SITE) }
     }
+}
+
+/// A field of `application/x-www-form-urlencoded`; what is no text is none.
+fn field(form: &[u8], name: &str) -> Option<String> {
+    let pairs = form.split(|&b| b == b'&').filter_map(|pair| {
+        let at = pair.iter().position(|&b| b == b'=')?;
+        Some((&pair[..at], &pair[at + 1..]))
+    });
+    let (_, value) = pairs.into_iter().find(|(own, _)| *own == name.as_bytes())?;
+    let mut text = Vec::with_capacity(value.len());
+    let mut rest = value;
+    while let [first, after @ ..] = rest {
+        rest = after;
+        match (first, after) {
+            (b'+', _) => text.push(b' '),
+            (b'%', [high, low, after @ ..]) => {
+                let digit = |b: u8| char::from(b).to_digit(16);
+                let byte = digit(*high)? * 16 + digit(*low)?;
+                text.push(u8::try_from(byte).ok()?);
+                rest = after;
+            }
+            (b'%', _) => return None,
+            (&byte, _) => text.push(byte),
+        }
+    }
+    String::from_utf8(text).ok()
 }
 
 /// The room that a query names.

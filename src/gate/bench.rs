@@ -35,8 +35,13 @@ impl Desk {
     /// A place as its holder carries it.
     #[must_use]
     pub fn place(&self) -> String {
-        let place =
-            Presented { epoch: Epoch(1), number: PlaceNumber(48_211), joined_at: NOW, position: 1_203 };
+        let place = Presented {
+            epoch: Epoch(1),
+            number: PlaceNumber(48_211),
+            joined_at: NOW,
+            position: 1_203,
+            first: 2_406,
+        };
         self.seal.place(&self.room, &SealedPlace { visitor: VISITOR, place, seen_at: NOW })
     }
 

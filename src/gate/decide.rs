@@ -9,6 +9,8 @@ pub(super) enum Endpoint {
     Join,
     Leave,
     Draw,
+    /// The language of the pages is chosen.
+    Language,
     Authz,
     /// Any other path below `/queue/`.
     Unknown,
@@ -27,6 +29,7 @@ impl Endpoint {
             "join" => Self::Join,
             "leave" => Self::Leave,
             "draw" => Self::Draw,
+            "language" => Self::Language,
             "authz" => Self::Authz,
             _ if rest.starts_with("authz/") => Self::Authz,
             // Not plain: an app may have such a path, the gate does not.
@@ -39,7 +42,7 @@ impl Endpoint {
     pub(super) fn method(self) -> Option<http::Method> {
         match self {
             Self::Status | Self::Draw => Some(http::Method::GET),
-            Self::Join | Self::Leave => Some(http::Method::POST),
+            Self::Join | Self::Leave | Self::Language => Some(http::Method::POST),
             Self::Authz | Self::Unknown => None,
         }
     }

@@ -25,32 +25,45 @@ use minijinja::value::{Serde, Value};
 use minijinja::{Environment, UndefinedBehavior, context};
 use sha2::{Digest as _, Sha256};
 
+use crate::domain::place::Reason;
 use crate::domain::target;
 use crate::domain::time::millis;
 
 pub use language::{Language, language};
-pub use words::{Text, text};
+pub use words::{Said, Text, said, text};
 
-use template::{Hole, Template, push_escaped, without_comments};
-use words::{Said, Words, push_digits};
+use template::{Hole, Template, push_escaped};
+use words::{Words, push_digits};
 
 /// Bytes that an operator's message may take, escaped; a longer one is cut.
-const MESSAGE_BYTES: usize = 640;
+const MESSAGE_BYTES: usize = 400;
 /// Bytes that `return_to` may take, escaped; for a longer one the script takes
 /// the page's own address, which is the same path.
-const RETURN_TO_BYTES: usize = 300;
+const RETURN_TO_BYTES: usize = 200;
 /// A closed or full room is not asked more often by browsers without script.
 const SLOW_REFRESH: Duration = Duration::from_secs(10);
 
-/// How a visitor stands when its page is written.
+/// What a visitor sees when its page is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum View {
     /// No place yet: the next answer to the cookie gives one.
     None,
     /// In the line.
     Waiting,
-    /// The place or the pass ended.
-    Expired,
+    /// In the line, and less than a minute from the front.
+    Near,
+    /// What the line is for is gone, for now.
+    SoldOut,
+    /// The place ended: silence.
+    Evicted,
+    /// The turn came, and nobody.
+    Missed,
+    /// The pass ended by itself.
+    PassEnded,
+    /// An operator ended place or pass.
+    Revoked,
+    /// The app said that the visit is done.
+    Completed,
     /// Left by its own act.
     Left,
     /// The room takes nobody.
@@ -59,18 +72,66 @@ pub enum State {
     Full,
 }
 
-impl State {
-    const ALL: [Self; 6] = [Self::None, Self::Waiting, Self::Expired, Self::Left, Self::Closed, Self::Full];
+impl View {
+    /// Every view, in the order of their declaration.
+    pub const ALL: [Self; 12] = [
+        Self::None,
+        Self::Waiting,
+        Self::Near,
+        Self::SoldOut,
+        Self::Evicted,
+        Self::Missed,
+        Self::PassEnded,
+        Self::Revoked,
+        Self::Completed,
+        Self::Left,
+        Self::Closed,
+        Self::Full,
+    ];
 
-    const fn name(self) -> &'static str {
+    /// The view's name: in `data-view`, in the words, for templates.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Waiting => "waiting",
-            Self::Expired => "expired",
+            Self::Near => "near",
+            Self::SoldOut => "soldout",
+            Self::Evicted => "evicted",
+            Self::Missed => "missed",
+            Self::PassEnded => "pass_ended",
+            Self::Revoked => "revoked",
+            Self::Completed => "completed",
             Self::Left => "left",
             Self::Closed => "closed",
             Self::Full => "full",
         }
+    }
+
+    /// What a visitor sees whose number is out.
+    #[must_use]
+    pub const fn of(reason: Reason) -> Self {
+        match reason {
+            Reason::Evicted => Self::Evicted,
+            Reason::Missed => Self::Missed,
+            Reason::PassEnded => Self::PassEnded,
+            Reason::Left => Self::Left,
+            Reason::Revoked => Self::Revoked,
+            Reason::Completed => Self::Completed,
+        }
+    }
+
+    /// A line with a number to look at.
+    const fn is_in_line(self) -> bool {
+        matches!(self, Self::Waiting | Self::Near)
+    }
+
+    /// Nothing happens any more unless the visitor wants it.
+    const fn is_over(self) -> bool {
+        matches!(
+            self,
+            Self::Evicted | Self::Missed | Self::PassEnded | Self::Revoked | Self::Completed | Self::Left
+        )
     }
 }
 
@@ -80,7 +141,7 @@ pub struct Shown<'a> {
     /// The room's name.
     pub room: &'a str,
     /// How the visitor stands.
-    pub state: State,
+    pub view: View,
     /// 1 is next.
     pub position: Option<u64>,
     /// People in the line.
@@ -127,11 +188,11 @@ pub enum ErrorKind {
 impl ErrorKind {
     const ALL: [Self; 4] = [Self::Unreachable, Self::Full, Self::Closed, Self::BadRequest];
 
-    const fn said(self, words: &Words) -> &Said {
+    fn said(self, words: &Words) -> &Said {
         match self {
             Self::Unreachable => &words.error.unreachable,
-            Self::Full => &words.state.full,
-            Self::Closed => &words.state.closed,
+            Self::Full => words.state.said("full"),
+            Self::Closed => words.state.said("closed"),
             Self::BadRequest => &words.error.bad_request,
         }
     }
@@ -170,8 +231,8 @@ impl Page {
 /// Every page in every language, ready to be filled in.
 #[derive(Debug)]
 pub struct Pages {
-    /// By [`Language`], then by [`State`].
-    waiting: [[Template; 6]; 5],
+    /// By [`Language`], then by [`View`].
+    waiting: [[Template; 12]; 5],
     /// By [`Language`], then by [`ErrorKind`].
     errors: [[Template; 4]; 5],
     waiting_csp: HeaderValue,
@@ -185,12 +246,12 @@ impl Default for Pages {
 }
 
 impl Pages {
-    /// Prepares the embedded pages: about 40 templates, half a megabyte.
+    /// Prepares the embedded pages: 80 templates, a megabyte.
     #[must_use]
     pub fn new() -> Self {
         let press = Press::new();
         Self {
-            waiting: Language::ALL.map(|language| State::ALL.map(|state| press.waiting(language, state))),
+            waiting: Language::ALL.map(|language| View::ALL.map(|view| press.waiting(language, view))),
             errors: Language::ALL.map(|language| ErrorKind::ALL.map(|kind| press.error(language, kind))),
             waiting_csp: csp(Some(&press.script), &press.style),
             error_csp: csp(None, &press.style),
@@ -202,7 +263,7 @@ impl Pages {
     pub fn waiting(&self, language: Language, facts: &Shown<'_>) -> Page {
         let words = Words::of(language);
         let refresh = refresh(facts);
-        let template = &self.waiting[language as usize][facts.state as usize];
+        let template = &self.waiting[language as usize][facts.view as usize];
         let body = template.render(|hole, out| facts.fill(words, refresh.unwrap_or_default(), hole, out));
         Page {
             body: body.into(),
@@ -233,10 +294,10 @@ impl Pages {
 /// Seconds until the page loads itself again; `None` where that would take a
 /// new place that nobody asked for.
 fn refresh(facts: &Shown<'_>) -> Option<u64> {
-    let after = match facts.state {
-        State::Expired | State::Left => return None,
-        State::Closed | State::Full => facts.poll_after.max(SLOW_REFRESH),
-        State::None | State::Waiting => facts.poll_after,
+    let after = match facts.view {
+        view if view.is_over() => return None,
+        View::Closed | View::Full | View::SoldOut => facts.poll_after.max(SLOW_REFRESH),
+        _ => facts.poll_after,
     };
     Some(after.as_millis().div_ceil(1_000).try_into().unwrap_or(u64::MAX).max(1))
 }
@@ -271,9 +332,9 @@ impl Shown<'_> {
     }
 
     fn push_title(&self, words: &Words, out: &mut String) {
-        match (self.state, self.position) {
-            (State::Waiting, Some(position)) => words.push_title(out, position),
-            (state, _) => out.push_str(words.state.heading(state.name())),
+        match self.position.filter(|_| self.view.is_in_line()) {
+            Some(position) => words.push_title(out, position),
+            None => out.push_str(&words.state.said(self.view.name()).heading),
         }
     }
 
@@ -323,19 +384,23 @@ impl Press {
         env.set_undefined_behavior(UndefinedBehavior::Strict);
         Self {
             env,
-            style: without_comments(include_str!("../../web/waiting/style.css")),
-            script: without_comments(include_str!("../../web/waiting/waiting.js")),
+            style: style(include_str!("../../web/waiting/style.css")),
+            script: script(include_str!("../../web/waiting/waiting.js")),
         }
     }
 
-    fn waiting(&self, language: Language, state: State) -> Template {
+    fn waiting(&self, language: Language, view: View) -> Template {
         let words = Words::of(language);
         let page = context! {
             lang => language.tag(),
+            languages => Language::ALL.map(|language| (language.tag(), language.name())),
             style => self.style.as_str(),
             script => self.script.as_str(),
-            now => state.name(),
-            states => Serde(words.state.each()),
+            now => view.name(),
+            in_line => view.is_in_line(),
+            is_over => view.is_over(),
+            said => Serde(words.state.said(view.name())),
+            states => words.state.json(),
             ..Serde(words)
         };
         self.set("page.html", include_str!("../../web/waiting/page.html"), page)
@@ -363,6 +428,65 @@ impl Press {
         let text = text.expect("the embedded pages fit their words: a test renders them all");
         Template::parse(&text).expect("the embedded pages have only known holes: a test renders them all")
     }
+}
+
+/// Names of the script's own that go out as one letter, in the order of their use.
+const PRIVATE: [&str; 26] = [
+    "answer",
+    "strangers",
+    "request",
+    "response",
+    "truth",
+    "failures",
+    "arriveAt",
+    "shown",
+    "drawnAt",
+    "soonest",
+    "turnTo",
+    "joined",
+    "count",
+    "board",
+    "later",
+    "retry",
+    "early",
+    "timer",
+    "dueAt",
+    "inLine",
+    "painted",
+    "expected",
+    "spokenAt",
+    "askedAt",
+    "showLine",
+    "moveTo",
+];
+/// Names of the style's own.
+const COLOURS: [&str; 9] =
+    ["--accent", "--card", "--glow", "--ink", "--line", "--note", "--on-accent", "--paper", "--quiet"];
+const SHORT: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+/// The script without comments and spaces, its own names cut short.
+fn script(source: &str) -> String {
+    let small = minifier::js::minify(source).expect("our own script: a test sets every page").to_string();
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+    let mut out = String::with_capacity(small.len());
+    let mut rest = small.as_str();
+    while let Some(start) = rest.find(is_part) {
+        let (before, word) = rest.split_at(start);
+        let (word, after) = word.split_at(word.find(|c| !is_part(c)).unwrap_or(word.len()));
+        let short = PRIVATE.iter().position(|name| *name == word).map(|n| &SHORT[n..=n]);
+        out.extend([before, short.unwrap_or(word)]);
+        rest = after;
+    }
+    out + rest
+}
+
+/// The style, likewise.
+fn style(source: &str) -> String {
+    let small = minifier::css::minify(source).expect("our own style: a test sets every page").to_string();
+    COLOURS
+        .iter()
+        .enumerate()
+        .fold(small, |text, (n, name)| text.replace(name, &format!("--{}", &SHORT[n..=n])))
 }
 
 /// Nothing may run, show or be asked but what this page brings and its own gate.

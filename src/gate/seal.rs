@@ -10,7 +10,8 @@
 //! | visitor 16 | time 8 | time 8 | count 8 | text length 2, text | HMAC 32
 //! ```
 //! Integers are big-endian. The text is where the visitor wants to go; only a
-//! visitor's token has one.
+//! visitor's token has one. A place's count is two: the position first shown in the
+//! upper half, the one last shown in the lower.
 //!
 //! ```text
 //! at most 32 + 2,048 bytes of room and text: 2,904 characters, which a cookie can hold
@@ -112,7 +113,7 @@ impl Seal {
             visitor: *sealed.visitor.as_bytes(),
             first: sealed.place.joined_at.as_millis(),
             second: sealed.seen_at.as_millis(),
-            count: sealed.place.position,
+            count: pair(sealed.place.first, sealed.place.position),
         };
         self.seal(Purpose::Place, room, &fields, "")
     }
@@ -147,7 +148,8 @@ impl Seal {
                 epoch: Epoch(fields.epoch),
                 number: PlaceNumber(fields.number),
                 joined_at: Timestamp::from_millis(fields.first),
-                position: fields.count,
+                position: fields.count & LOW,
+                first: fields.count >> 32,
             },
             seen_at: Timestamp::from_millis(fields.second),
         })
@@ -242,6 +244,14 @@ impl Seal {
         };
         Some((fields, (!text.is_empty()).then(|| text.into())))
     }
+}
+
+/// The lower half of a count.
+const LOW: u64 = u32::MAX as u64;
+
+/// Two positions in one field, each cut to 32 bits: no line is that long.
+fn pair(high: u64, low: u64) -> u64 {
+    high.min(LOW) << 32 | low.min(LOW)
 }
 
 /// A token being written, on the stack.

@@ -4,12 +4,12 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT_LANGUAGE, CACHE_CONTROL, HOST};
+use http::header::{CACHE_CONTROL, HOST};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use hyper::body::Incoming;
 
-use super::answer::{Grant, close, language, language_of, retry_after, set_tokens};
+use super::answer::{Grant, close, language, retry_after, set_tokens};
 use super::arrive::{Arrived, How, recall};
 use super::body::Reply;
 use super::decide::{Decision, Facts, Upgrade, decide};
@@ -212,7 +212,7 @@ impl Gate {
         now: Timestamp,
     ) -> Response<Reply> {
         let page = super::wants_page(&parts);
-        let languages = parts.headers.get(ACCEPT_LANGUAGE).cloned();
+        let language = language(&parts.headers);
         let renewal = self.renewal(&site, &inside, now);
         self.introduce_in(&site, &mut parts, address, &inside, now);
         let sent = async {
@@ -234,7 +234,6 @@ impl Gate {
                 response
             }
             Err(failure) => {
-                let language = language_of(languages.as_ref().map(HeaderValue::as_bytes));
                 let response = self.failed(&site, failure, language, page, &inside);
                 if failure.is_the_visitors() { close(response) } else { response }
             }
@@ -439,6 +438,7 @@ impl Gate {
             let (base, now) = (site.room.config().line.clone(), site.room.now());
             let change = site.room.override_with(|overrides| {
                 overrides.closed = closed.then_some(true);
+                overrides.sold_out = overrides.closed;
                 if !closed {
                     overrides.open_doors(&base, now);
                 }

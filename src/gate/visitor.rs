@@ -116,6 +116,11 @@ fn cookies(fields: &impl Fields) -> impl Iterator<Item = (&[u8], &[u8])> {
     })
 }
 
+/// The value of the first cookie of this name.
+pub(super) fn cookie<'a>(fields: &'a impl Fields, name: &str) -> Option<&'a [u8]> {
+    cookies(fields).find(|(own, _)| *own == name.as_bytes()).map(|(_, value)| value)
+}
+
 /// A request's header fields, however it was read.
 pub(super) trait Fields {
     /// The values of a field, in order.

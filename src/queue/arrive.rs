@@ -189,11 +189,9 @@ impl Room {
     ) -> Arrived {
         match turn {
             Ok(Turn::Waiting { number, joined_at }) => {
-                let position = caller
-                    .place
-                    .filter(|p| p.place.number == number && p.place.epoch == epoch)
-                    .map_or(0, |p| p.place.position);
-                let place = Presented { epoch, number, joined_at, position };
+                let shown = caller.place.filter(|p| p.place.number == number && p.place.epoch == epoch);
+                let (position, first) = shown.map_or((0, 0), |p| (p.place.position, p.place.first));
+                let place = Presented { epoch, number, joined_at, position, first };
                 match self.show(place, now, chance()) {
                     Poll::Waiting(waiting) => Arrived::Waiting(waiting),
                     // Admitted between two answers: the next poll claims.

@@ -73,6 +73,12 @@ impl View {
         !self.degraded && !self.settings.paused && !self.settings.closed
     }
 
+    /// Closed because the app said that nothing is left.
+    #[must_use]
+    pub fn is_sold_out(&self) -> bool {
+        self.settings.closed && self.overrides.sold_out == Some(true)
+    }
+
     /// The opening, while it is ahead.
     #[must_use]
     pub fn opening(&self, now: Timestamp) -> Option<Opening> {

@@ -71,6 +71,10 @@ async function tryDemo(settings) {
     url: `http://127.0.0.1:${gate}`,
     pause: () => act("pause"),
     resume: () => act("resume"),
+    open: () => act("open"),
+    close: () => act("close"),
+    remove: (place) => fetch(`http://127.0.0.1:${admin}/admin/v1/rooms/main/places/${place}`, { method: "DELETE" }),
+    admin: `http://127.0.0.1:${admin}`,
     room: async () => (await fetch(`http://127.0.0.1:${admin}/admin/v1/rooms/main`)).json(),
     stop: async () => {
       demo.kill("SIGTERM");

@@ -36,6 +36,8 @@ describe("the waiting page", () => {
     await page.goto(`${demo.url}/?from=mail`);
     await until("a place", async () => number(await page.textContent(POSITION)) === 7);
     assert.match(await page.title(), /7/);
+    assert.match(await page.textContent("h1"), /in line|almost there/);
+    assert.equal(await page.isVisible(POSITION), true);
     await demo.resume();
     const seen = [7];
     await until("the sale", async () => {
@@ -99,6 +101,77 @@ describe("the waiting page", () => {
     assert.match(response.headers()["content-security-policy"], /default-src 'none'/);
     await until("a place", async () => number(await page.textContent(POSITION)));
     assert.deepEqual(complaints, []);
+    await context.close();
+  });
+
+  it("carries the place in title and icon, and shows what the app says", async () => {
+    await demo.pause();
+    await crowd(demo.url, 2);
+    const { context, page } = await fan();
+    await page.goto(demo.url);
+    const place = await until("a place", async () => number(await page.textContent(POSITION)));
+    await until("the title has it", async () => number(await page.title()) === place);
+    const icon = () => page.getAttribute("[rel=icon]", "href");
+    await until("an icon is painted", async () => (await icon()).startsWith("data:image/png"));
+    // `sold-out` is the app's word; over the admin API only closing is.
+    await demo.close();
+    await until("closed is paused for those in line", () => page.isVisible("[data-note=paused]"));
+    await demo.open();
+    await demo.pause();
+    await page.click("[data-act=ring]");
+    assert.match(await page.textContent("[data-act=ring]"), /it will ring/);
+    await context.close();
+  });
+
+  it("changes its language on the page, with and without script", async () => {
+    await demo.pause();
+    for (const javaScriptEnabled of [true, false]) {
+      const { context, page } = await fan({ javaScriptEnabled });
+      await page.goto(`${demo.url}/?from=mail`);
+      await page.click("button[lang=ko]");
+      await until("Korean", async () => await page.getAttribute("html", "lang") === "ko");
+      assert.equal(new URL(page.url()).search, "?from=mail");
+      await context.close();
+    }
+  });
+
+  it("asks anew after a sleep that ate its question, and says when it is offline", async () => {
+    await demo.pause();
+    const { context, page } = await fan();
+    await page.goto(demo.url);
+    await until("a place", async () => number(await page.textContent(POSITION)));
+    let asked = 0;
+    let swallow = true;
+    await page.route("**/queue/status*", (route) => {
+      asked += 1;
+      if (!swallow) return route.continue();
+      // Never answered, as by a network that is gone.
+    });
+    await until("a question hangs", async () => asked === 1);
+    await page.evaluate(() => { const real = Date.now; Date.now = () => real() + 5_000; });
+    swallow = false;
+    await page.evaluate(() => dispatchEvent(new Event("pageshow")));
+    await until("another is asked at once", async () => asked === 2);
+    await context.setOffline(true);
+    await until("it says so", () => page.isVisible("[data-note=offline]"));
+    await context.setOffline(false);
+    await until("and takes it back", async () => !await page.isVisible("[data-note=offline]"));
+    await context.close();
+  });
+
+  it("says why a place is gone, and takes a new one only when asked", async () => {
+    await demo.pause();
+    const { context, page } = await fan();
+    await page.goto(demo.url);
+    await until("a place", async () => number(await page.textContent(POSITION)));
+    const mine = async () => (await fetch("/queue/join", { method: "POST" })).json();
+    const { number: place } = await page.evaluate(mine);
+    await demo.remove(place);
+    await until("it is said", async () => /was ended/.test(await page.textContent("h1")));
+    assert.equal(await page.isVisible(POSITION), false);
+    await page.click("header a");
+    await until("a new place", () => page.isVisible(POSITION));
+    assert.ok((await page.evaluate(mine)).number > place);
     await context.close();
   });
 });

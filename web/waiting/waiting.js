@@ -5,13 +5,15 @@
   const data = main.dataset;
   const lang = document.documentElement.lang;
   const count = new Intl.NumberFormat(lang);
+  const short = new Intl.NumberFormat(lang, { notation: 'compact' });
   const calm = matchMedia('(prefers-reduced-motion: reduce)');
+  const said = JSON.parse(document.querySelector('[type$=json]').textContent);
 
   const find = selector => main.querySelector(selector);
   const write = (name, text) => { find(`[data-at=${name}]`).textContent = text; };
   const note = (name, on) => { find(`[data-note=${name}]`).hidden = !on; };
   const fill = (text, values) => text.replace(/{(\w+)}/g, (_, name) => values[name]);
-  const here = tag => find(`header:not([hidden]) ${tag}`);
+  const [heading, detail, action] = find('header').children;
 
   // Between two answers the number slides to the newest one and never below it:
   // it moves all the time, and never has to grow.
@@ -44,25 +46,45 @@
     }
   }
 
+  const inLine = () => /^(waiting|near)$/.test(data.view);
+
   function draw() {
     const now = Date.now();
-    if (data.state === 'waiting' && truth) {
+    if (inLine() && truth) {
       const part = Math.max(0, (now - drawnAt) / (arriveAt - drawnAt));
       shown = now < arriveAt ? shown + (truth - shown) * part : truth;
-      const position = count.format(Math.ceil(shown));
-      write('position', position);
+      const position = Math.ceil(shown);
+      write('position', count.format(position));
       find('progress').value = (first + 1 - shown) / first;
-      document.title = fill(data.title, { position });
+      document.title = fill(data.title, { position: count.format(position) });
+      paint(short.format(position));
     } else {
-      document.title = here('h1').textContent;
+      document.title = heading.textContent;
+      paint(data.view === 'admitted' ? '✓' : '…');
     }
     drawnAt = now;
     const seconds = Math.ceil((dueAt - now) / 1000);
     write('next', seconds > 0 && seconds < 100 ? fill(data.next, { seconds }) : '');
-    const status = find('[role=status]');
-    if (now - spokenAt < 60_000 || status.textContent === news) return;
-    status.textContent = news;
+    if (now - spokenAt < 60_000) return;
+    find('[role=status]').textContent = news;
     spokenAt = now;
+  }
+
+  // The tab's icon is the number too.
+  let painted;
+  function paint(text) {
+    if (painted === text) return;
+    painted = text;
+    const board = document.createElement('canvas');
+    board.width = board.height = 64;
+    const pen = board.getContext('2d');
+    pen.fillStyle = '#9c1c3c';
+    pen.fillRect(0, 0, 64, 64);
+    pen.fillStyle = '#fff';
+    pen.textAlign = 'center';
+    pen.font = `700 ${text.length > 2 ? 32 : 48}px sans-serif`;
+    pen.fillText(text, 32, 46, 60);
+    document.querySelector('[rel=icon]').href = board.toDataURL();
   }
 
   function expected(eta) {
@@ -85,6 +107,7 @@
   let strangers = 0;
   let failures = 0;
   let request = null;
+  let askedAt = 0;
   let timer = 0;
   // The next question; before `soonest` the gate would call it too early.
   let dueAt = Infinity;
@@ -98,16 +121,19 @@
 
   function next() {
     if (joined) return ask(data.statusUrl);
-    const way = data.returnTo === '.' ? location.pathname + location.search : data.returnTo;
+    const wanted = find('[name=return_to]').value;
+    const way = wanted === '.' ? location.pathname + location.search : wanted;
     ask('/queue/join', { room: data.room, return_to: way || undefined });
   }
 
   async function ask(path, body) {
     request?.abort();
+    clearTimeout(timer);
     const mine = request = new AbortController();
     const alarm = setTimeout(() => mine.abort(), 15_000);
     const post = body && { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify(body) };
     let wait = 0;
+    askedAt = Date.now();
     try {
       const response = await fetch(path, { cache: 'no-store', signal: mine.signal, ...post });
       const answer = await response.json().catch(() => ({}));
@@ -141,67 +167,121 @@
     return Math.min(30_000, 1000 * 2 ** failures) * (0.5 + Math.random());
   }
 
-  function show(status, wait) {
-    note('paused', status.paused);
-    note('degraded', status.degraded);
-    const high = status.opens_in_seconds;
+  function viewOf({ state, reason, sold_out, position, eta_seconds }) {
+    if (sold_out && /waiting|closed/.test(state)) return 'soldout';
+    if (position && eta_seconds?.high < 60) return 'near';
+    return strangers > 3 ? 'blocked' : reason || state;
+  }
+
+  function show(told, wait) {
+    note('paused', told.paused && !told.sold_out);
+    note('degraded', told.degraded);
+    const high = told.opens_in_seconds;
     note('opening', high);
     write('opening', expected({ high }));
-    write('message', status.message || '');
-    joined = status.state !== 'none';
+    write('message', told.message || '');
+    joined = told.state !== 'none';
     strangers = joined ? 0 : strangers + 1;
-    turnTo(strangers > 3 ? 'blocked' : status.state);
-    news = here('h1').textContent;
-    switch (data.state) {
-      case 'admitted': return enter(status.go);
-      case 'blocked': return Math.max(wait, 10_000);
-      case 'expired': case 'left': return Infinity;
-      case 'waiting': showLine(status, wait);
-    }
-    return wait;
+    turnTo(viewOf(told), told.said);
+    news = heading.textContent;
+    if (over()) return Infinity;
+    if (told.state === 'admitted') return enter(told.go);
+    if (told.state === 'waiting') showLine(told, wait);
+    return strangers > 3 ? Math.max(wait, 10_000) : wait;
   }
 
-  function showLine(status, wait) {
-    const eta = expected(status.eta_seconds);
+  function showLine(told, wait) {
+    const eta = expected(told.eta_seconds);
     write('wait', eta);
     // What is unknown is left out, by the style.
-    for (const at of ['waiting', 'stock']) write(at, status[at] == null ? '' : count.format(status[at]));
-    if (!status.position) return;
-    moveTo(status.number, status.position, wait);
-    news = fill(data.spoken, { position: count.format(truth), wait: eta });
+    for (const at of ['waiting', 'stock']) write(at, told[at] == null ? '' : count.format(told[at]));
+    if (!told.position) return;
+    moveTo(told.number, told.position, wait);
+    if (inLine()) news = fill(data.spoken, { position: count.format(truth), wait: eta });
   }
 
-  function turnTo(state) {
-    data.state = state;
-    for (const part of main.querySelectorAll('[data-when]')) part.hidden = !part.dataset.when.split(' ').includes(state);
+  // The words of what seldom happens come with the answer.
+  function turnTo(view, told) {
+    const words = told || said[view];
+    data.view = view;
+    if (words) {
+      heading.textContent = words.heading;
+      detail.textContent = words.text;
+      action.textContent = words.action || '';
+      action.hidden = !words.action;
+    }
+    for (const part of main.querySelectorAll('[data-when]')) part.hidden = !part.dataset.when.split(' ').includes(view);
+    find('form').hidden = over();
   }
 
+  // The turn has come. Who asked to be told, and looks elsewhere, is called until
+  // they look here.
   function enter(go) {
     let url = new URL(go || '/', location);
     if (url.origin !== location.origin) url = new URL('/', location);
-    here('a').href = url;
-    location.replace(url);
-    // A mere change of fragment would load nothing.
-    if (url.hash && url.href.split('#')[0] === location.href.split('#')[0]) location.reload();
+    action.href = url;
+    const open = () => {
+      location.replace(url);
+      // A mere change of fragment would load nothing.
+      if (url.hash && url.href.split('#')[0] === location.href.split('#')[0]) location.reload();
+    };
+    if (bell) {
+      call();
+      setTimeout(open, document.hidden ? 60_000 : 1500);
+      document.onvisibilitychange = open;
+    } else open();
     return Infinity;
   }
 
-  // Somebody looks again, or the network is back: ask as soon as the gate allows.
-  function wake() {
-    if (!document.hidden && !request && dueAt < Infinity) later(Math.max(0, Math.min(dueAt, soonest) - Date.now()));
+  let bell = null;
+  function call() {
+    for (let i = 0; i < 4; i++) {
+      const tone = bell.createOscillator();
+      const at = bell.currentTime + i * 0.4;
+      tone.frequency.value = i % 2 ? 880 : 660;
+      tone.connect(bell.destination);
+      tone.start(at);
+      tone.stop(at + 0.3);
+    }
+    try {
+      new Notification(heading.textContent).onclick = () => focus();
+    } catch { /* not allowed, or only by a service worker: sound and title tell */ }
   }
 
-  const over = () => data.state === 'expired' || data.state === 'left';
+  function ring(button) {
+    bell ??= new AudioContext();
+    button.textContent = data.ringing;
+    button.ariaPressed = true;
+    // Phones may have none.
+    globalThis.Notification?.requestPermission();
+  }
+
+  // Somebody looks again, or the network is back: ask as soon as the gate allows.
+  // A question that slept through it all may never be answered.
+  function wake() {
+    if (document.hidden) return;
+    if (request) {
+      if (Date.now() - askedAt < 4000) return;
+      request.abort();
+      request = null;
+    } else if (dueAt === Infinity) return;
+    later(Math.max(0, Math.min(dueAt, soonest) - Date.now()));
+  }
+
+  const over = () => /^(evicted|missed|pass_ended|revoked|completed|moved|left|expired)$/.test(data.view);
 
   main.addEventListener('click', event => {
-    if (event.target.matches('button') && confirm(data.sure)) ask('/queue/leave', { room: data.room });
-    if (!event.target.matches('a') || !over()) return;
+    const { target } = event;
+    if (target.dataset.act === 'ring') ring(target);
+    if (target.dataset.act === 'leave' && confirm(data.sure)) ask('/queue/leave', { room: data.room });
+    if (target !== action || !over()) return;
     event.preventDefault();
     joined = false;
     turnTo('none');
     next();
   });
   for (const sign of ['visibilitychange', 'pageshow', 'online']) addEventListener(sign, wake);
+  addEventListener('offline', () => note('offline', true));
   setInterval(draw, 200);
 
   // `Refresh` is for browsers without script: stop() takes it back. WebKit heeds
@@ -209,7 +289,7 @@
   addEventListener('load', () => setTimeout(() => {
     new Image().src = 'data:,';
     stop();
-    turnTo(data.state);
+    turnTo(data.view);
     if (!over()) later(0);
   }));
 })();

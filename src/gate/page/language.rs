@@ -35,6 +35,24 @@ impl Language {
         }
     }
 
+    /// The language's own name for itself.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::En => "English",
+            Self::Ko => "한국어",
+            Self::Ja => "日本語",
+            Self::Zh => "中文",
+            Self::Es => "Español",
+        }
+    }
+
+    /// The language with exactly this tag.
+    #[must_use]
+    pub fn of_own_tag(tag: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|language| language.tag() == tag)
+    }
+
     /// The language of a tag such as `en-GB` or `zh_TW`, by its first part.
     fn of_tag(tag: &str) -> Option<Self> {
         let primary = tag.split(['-', '_']).next()?;

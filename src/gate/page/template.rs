@@ -147,14 +147,6 @@ pub(super) fn push_escaped(out: &mut String, text: &str, limit: usize) -> bool {
     true
 }
 
-/// Drops indentation, empty lines and lines that are only a comment; every
-/// other line reaches the browser as it was written.
-pub(super) fn without_comments(source: &str) -> String {
-    let comment = |line: &str| line.starts_with("//") || line.starts_with("/*") && line.ends_with("*/");
-    let kept = source.lines().map(str::trim).filter(|line| !line.is_empty() && !comment(line));
-    kept.flat_map(|line| ["\n", line]).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,11 +183,5 @@ mod tests {
         assert!(!push_escaped(&mut out, "&&", 9));
         assert!(!push_escaped(&mut out, "한한", 5));
         assert_eq!(out, "x&amp;&amp;한");
-    }
-
-    #[test]
-    fn comments_and_indentation_stay_at_home() {
-        let source = "\n// why\na {\n  b; // kept\n\n  /* gone */\n}\n";
-        assert_eq!(without_comments(source), "\na {\nb; // kept\n}");
     }
 }

@@ -5,10 +5,10 @@ use super::*;
 /// The promise to the fan, and a round trip less on a fresh connection.
 const LARGEST: usize = 15_000;
 
-fn shown(state: State) -> Shown<'static> {
+fn shown(view: View) -> Shown<'static> {
     Shown {
         room: "main",
-        state,
+        view,
         position: Some(1_203),
         waiting: Some(50_211),
         eta_seconds: Some((240, 320)),
@@ -35,7 +35,7 @@ fn every(facts: Shown<'_>) -> Vec<Page> {
     let pages = Pages::new();
     let waiting = Language::ALL
         .iter()
-        .flat_map(|&language| State::ALL.map(|state| pages.waiting(language, &Shown { state, ..facts })));
+        .flat_map(|&language| View::ALL.map(|view| pages.waiting(language, &Shown { view, ..facts })));
     let errors = Language::ALL
         .iter()
         .flat_map(|&language| ErrorKind::ALL.map(|kind| pages.error(language, 502, kind)));
@@ -61,17 +61,19 @@ fn the_largest_page_is_under_15_kb() {
         opens_in: Some(Duration::from_secs(9_999_999)),
         return_to: &format!("/{}", "&".repeat(59)),
         status_url: &format!("/queue/status?room={}", "r".repeat(32)),
-        ..shown(State::Waiting)
+        ..shown(View::Waiting)
     };
     let largest = every(facts).into_iter().max_by_key(|page| page.body.len()).unwrap();
+    eprintln!("largest page: {} bytes", largest.body.len());
     assert!(largest.body.len() <= LARGEST, "{}: {}", largest.body.len(), html(&largest));
 }
 
 #[test]
 fn nothing_is_loaded_from_elsewhere() {
-    for page in every(shown(State::Waiting)) {
+    for page in every(shown(View::Waiting)) {
         let html = html(&page);
-        for foreign in ["http:", "https:", "//w", "url(", "@import", " src=", "<img", "<iframe", "<form"] {
+        for foreign in ["http:", "https:", "//w", "url(", "@import", " src=", "<img", "<iframe", "action=\"h"]
+        {
             assert!(!html.contains(foreign), "{foreign} in {html}");
         }
     }
@@ -79,9 +81,10 @@ fn nothing_is_loaded_from_elsewhere() {
 
 #[test]
 fn no_hole_and_no_expression_is_left_over() {
-    for page in every(shown(State::Waiting)) {
+    for page in every(shown(View::Waiting)) {
         let html = html(&page);
-        let markup = html.split_once("<script>").map_or(html, |(before, _)| before);
+        let markup = html.split_once("</style>").unwrap().1;
+        let markup = markup.split_once("<script").map_or(markup, |(before, _)| before);
         for left in ["[[", "]]", "{{", "}}", "{%", "{kept_for}", "{claim_window}", "{n}", "{low}"] {
             assert!(!markup.contains(left), "{left} in {html}");
         }
@@ -90,14 +93,15 @@ fn no_hole_and_no_expression_is_left_over() {
 
 #[test]
 fn the_policy_names_exactly_this_style_and_script() {
-    for page in every(shown(State::Waiting)) {
+    for page in every(shown(View::Waiting)) {
         let (csp, html) = (page.csp.to_str().unwrap(), html(&page));
         let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)));
         assert!(csp.starts_with("default-src 'none'; "), "{csp}");
         assert!(csp.contains(&format!("style-src {};", hash(between(html, "<style>", "</style>")))));
         assert_eq!(html.contains("<script"), csp.contains("script-src"));
         if html.contains("<script") {
-            assert!(csp.contains(&format!("script-src {};", hash(between(html, "<script>", "</script>")))));
+            let script = html.rsplit_once("<script>").unwrap().1.split_once("</script>").unwrap().0;
+            assert!(csp.contains(&format!("script-src {};", hash(script))));
         }
         assert!(!html.contains(" style="), "the policy forbids style attributes");
         assert!(!html.contains(" onclick="), "the policy forbids script attributes");
@@ -113,13 +117,15 @@ fn words_of_operators_and_visitors_are_only_text() {
         stock: None,
         return_to: "/x\"onload='alert(2)'><script>",
         status_url: "/queue/status?room=\"><b>",
-        ..shown(State::Waiting)
+        ..shown(View::Waiting)
     };
     let page = pages.waiting(Language::En, &facts);
     let html = html(&page);
-    assert_eq!(html.matches("<script").count(), 1, "{html}");
+    assert_eq!(html.matches("<script").count(), 2, "{html}");
     assert!(html.contains("&lt;script&gt;alert(1)&lt;/script&gt; &quot;it&#39;s&quot; &amp; &lt;b&gt;"));
-    assert!(html.contains("data-return-to=\"/x&quot;onload=&#39;alert(2)&#39;&gt;&lt;script&gt;\""));
+    assert!(
+        html.contains("name=\"return_to\" value=\"/x&quot;onload=&#39;alert(2)&#39;&gt;&lt;script&gt;\"")
+    );
     assert!(html.contains("data-room=\"&quot;&gt;&lt;script&gt;alert(0)&lt;/script&gt;\""));
 }
 
@@ -127,8 +133,8 @@ fn words_of_operators_and_visitors_are_only_text() {
 fn only_a_path_of_this_site_is_a_way_back() {
     let pages = Pages::new();
     let way_back = |return_to| {
-        let page = pages.waiting(Language::En, &Shown { return_to, ..shown(State::Waiting) });
-        between(html(&page), "data-return-to=\"", "\"").to_owned()
+        let page = pages.waiting(Language::En, &Shown { return_to, ..shown(View::Waiting) });
+        between(html(&page), "name=\"return_to\" value=\"", "\"").to_owned()
     };
     for elsewhere in ["//evil.example/", "https://evil.example/", "javascript:alert(1)", ""] {
         assert_eq!(way_back(elsewhere), "", "{elsewhere}");
@@ -140,15 +146,14 @@ fn only_a_path_of_this_site_is_a_way_back() {
 #[test]
 fn a_long_message_is_cut() {
     let message = "공지 ".repeat(1_000);
-    let page =
-        Pages::new().waiting(Language::Ko, &Shown { message: Some(&message), ..shown(State::Waiting) });
+    let page = Pages::new().waiting(Language::Ko, &Shown { message: Some(&message), ..shown(View::Waiting) });
     let text = between(html(&page), "data-at=\"message\" dir=\"auto\">", "</p>");
     assert!(text.ends_with('…') && text.len() <= MESSAGE_BYTES + '…'.len_utf8(), "{text}");
 }
 
 #[test]
 fn without_script_every_number_is_there() {
-    let page = Pages::new().waiting(Language::En, &shown(State::Waiting));
+    let page = Pages::new().waiting(Language::En, &shown(View::Waiting));
     let html = html(&page);
     for text in [
         "<title>1,203 · Waiting room</title>",
@@ -171,7 +176,7 @@ fn what_is_unknown_is_not_made_up() {
         waiting: None,
         eta_seconds: None,
         first_position: None,
-        ..shown(State::Waiting)
+        ..shown(View::Waiting)
     };
     let page = Pages::new().waiting(Language::En, &facts);
     let html = html(&page);
@@ -183,16 +188,81 @@ fn what_is_unknown_is_not_made_up() {
 }
 
 #[test]
-fn a_state_shows_its_own_words_only() {
+fn a_view_shows_its_own_words_and_knows_the_others() {
     let pages = Pages::new();
-    for state in State::ALL {
-        let page = pages.waiting(Language::En, &shown(state));
-        let html = html(&page);
-        for name in ["none", "waiting", "admitted", "expired", "left", "closed", "full", "blocked"] {
-            let open = html.contains(&format!("<header data-when=\"{name}\"><h1>"));
-            assert_eq!(open, name == state.name(), "{name} in {state:?}");
+    for language in Language::ALL {
+        let all = Words::of(language).state.each();
+        for view in View::ALL {
+            let page = pages.waiting(language, &shown(view));
+            let html = html(&page);
+            let words = Words::of(language).state.said(view.name());
+            assert_eq!(between(html, "<h1>", "</h1>"), words.heading, "{view:?}");
+            assert_eq!(html.contains("<div class=\"ticket\" data-when=\"waiting near\">"), view.is_in_line());
+            let text = between(html, "<script type=\"application/json\">", "</script>");
+            let known: serde_json::Value = serde_json::from_str(text).unwrap();
+            for (name, words) in &all {
+                // With the page or with the status, never from nowhere.
+                let told = View::ALL
+                    .into_iter()
+                    .find(|view| view.name() == *name)
+                    .and_then(|view| said(language, view));
+                assert_ne!(known.get(name).is_some(), told.is_some() || *name == "moved", "{name}");
+                assert!(known.get(name).is_none_or(|known| known["heading"] == words.heading), "{name}");
+            }
         }
-        assert_eq!(html.contains("<div class=\"ticket\" data-when=\"waiting\">"), state == State::Waiting);
+    }
+}
+
+#[test]
+fn names_that_are_cut_short_are_the_scripts_own() {
+    let source = minifier::js::minify(include_str!("../../../web/waiting/waiting.js")).unwrap().to_string();
+    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+    for name in PRIVATE {
+        let free = |&(at, _): &(usize, &str)| {
+            let around = (source[..at].chars().next_back(), source[at + name.len()..].chars().next());
+            !around.0.is_some_and(is_part) && !around.1.is_some_and(is_part)
+        };
+        let uses: Vec<_> = source.match_indices(name).filter(free).collect();
+        assert!(uses.len() > 1, "{name} is used");
+        for (at, _) in uses {
+            let (before, after) = (&source[..at], &source[at + name.len()..]);
+            let line = &source[at.saturating_sub(30)..(at + 40).min(source.len())];
+            assert!(!before.ends_with('.') || before.ends_with("..."), "a property: {line}");
+            assert!(!after.starts_with(':') || before.ends_with('?'), "a key: {line}");
+            assert!(before.matches('\'').count() % 2 == 0, "in a string: {line}");
+        }
+    }
+}
+
+#[test]
+fn every_reason_has_a_view_and_every_view_its_name() {
+    for reason in ['e', 'm', 'p', 'l', 'r', 'c'].map(|code| Reason::from_code(code).unwrap()) {
+        assert_eq!(View::of(reason).name(), reason.name(), "the script goes by the status's `reason`");
+        assert!(View::of(reason).is_over());
+    }
+    for view in View::ALL {
+        assert!(
+            Words::of(Language::En).state.each().iter().any(|(name, _)| *name == view.name()),
+            "{view:?}"
+        );
+    }
+}
+
+#[test]
+fn the_language_can_be_changed_unless_a_reload_would_join_again() {
+    let pages = Pages::new();
+    for view in View::ALL {
+        let page = pages.waiting(Language::Ja, &shown(view));
+        let form = between(html(&page), "<form", "</form>");
+        assert_eq!(
+            form.starts_with(" method=\"post\" action=\"/queue/language\" aria-label=\"言語\" hidden>"),
+            view.is_over()
+        );
+        for language in Language::ALL {
+            let button = format!("value=\"{}\"", language.tag());
+            assert!(form.contains(&button) && form.contains(language.name()), "{form}");
+        }
+        assert!(form.contains("lang=\"ja\" aria-current=\"true\""), "{form}");
     }
 }
 
@@ -200,7 +270,7 @@ fn a_state_shows_its_own_words_only() {
 fn notes_show_when_they_are_true() {
     let pages = Pages::new();
     let note = |paused, degraded, name: &str| {
-        let page = pages.waiting(Language::En, &Shown { paused, degraded, ..shown(State::Waiting) });
+        let page = pages.waiting(Language::En, &Shown { paused, degraded, ..shown(View::Waiting) });
         html(&page).contains(&format!("data-note=\"{name}\">"))
     };
     assert!(note(true, false, "paused") && !note(true, false, "degraded"));
@@ -210,22 +280,23 @@ fn notes_show_when_they_are_true() {
 #[test]
 fn a_page_loads_itself_again_unless_that_would_join_again() {
     let pages = Pages::new();
-    let refresh = |state| {
-        let page = pages.waiting(Language::En, &shown(state));
+    let refresh = |view| {
+        let page = pages.waiting(Language::En, &shown(view));
         page.refresh.map(|value| value.to_str().unwrap().to_owned())
     };
-    assert_eq!(refresh(State::Waiting).as_deref(), Some("5"));
-    assert_eq!(refresh(State::None).as_deref(), Some("5"));
-    assert_eq!(refresh(State::Full).as_deref(), Some("10"));
-    assert_eq!(refresh(State::Expired), None);
-    assert_eq!(refresh(State::Left), None);
+    assert_eq!(refresh(View::Waiting).as_deref(), Some("5"));
+    assert_eq!(refresh(View::None).as_deref(), Some("5"));
+    assert_eq!(refresh(View::Full).as_deref(), Some("10"));
+    assert_eq!(refresh(View::SoldOut).as_deref(), Some("10"));
+    assert_eq!(refresh(View::Evicted), None);
+    assert_eq!(refresh(View::Left), None);
     assert_eq!(pages.error(Language::En, 502, ErrorKind::Unreachable).refresh, None);
     assert!(pages.error(Language::En, 503, ErrorKind::Full).refresh.is_some());
 }
 
 #[test]
 fn every_header_that_belongs_to_a_page_is_set() {
-    let page = Pages::new().waiting(Language::Ko, &shown(State::Waiting));
+    let page = Pages::new().waiting(Language::Ko, &shown(View::Waiting));
     let mut headers = HeaderMap::new();
     page.write_headers(&mut headers);
     for (name, value) in [
@@ -254,7 +325,7 @@ fn an_error_says_what_is_safe_and_what_to_do() {
 #[test]
 fn progress_ends_at_the_front_and_never_leaves_its_range() {
     let progress =
-        |position, first_position| Shown { position, first_position, ..shown(State::Waiting) }.progress();
+        |position, first_position| Shown { position, first_position, ..shown(View::Waiting) }.progress();
     assert_eq!(progress(Some(1), Some(400)), 1.0);
     assert_eq!(progress(Some(400), Some(400)), 1.0 / 400.0);
     assert_eq!(progress(Some(500), Some(400)), 1.0 / 500.0);

@@ -6,12 +6,14 @@
 //! patterns here follow it, so nothing changes its shape when the script takes
 //! over.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::View;
 use super::language::Language;
 
 /// A short text for the `title` or `detail` of a problem, one for each `code`.
@@ -72,6 +74,13 @@ pub fn text(language: Language, text: Text) -> &'static str {
     }
 }
 
+/// What a view says where the page's script does not know it by itself.
+#[must_use]
+pub fn said(language: Language, view: View) -> Option<&'static Said> {
+    let unknown = !matches!(view, View::None | View::Waiting | View::Near);
+    unknown.then(|| Words::of(language).state.said(view.name()))
+}
+
 /// One language's strings.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -87,10 +96,10 @@ pub(super) struct Words {
     problem: Problem,
 }
 
-/// What a state of the waiting page says.
+/// What a view of the waiting page says.
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Said {
+pub struct Said {
     pub(super) heading: String,
     pub(super) text: String,
     pub(super) action: Option<String>,
@@ -101,11 +110,18 @@ pub(super) struct Said {
 pub(super) struct States {
     none: Said,
     waiting: Said,
+    near: Said,
     admitted: Said,
-    expired: Said,
+    evicted: Said,
+    missed: Said,
+    pass_ended: Said,
+    revoked: Said,
+    completed: Said,
+    moved: Said,
     left: Said,
-    pub(super) closed: Said,
-    pub(super) full: Said,
+    closed: Said,
+    soldout: Said,
+    full: Said,
     blocked: Said,
 }
 
@@ -121,6 +137,9 @@ struct Label {
     reload: String,
     leave: String,
     leave_sure: String,
+    bell: String,
+    bell_on: String,
+    languages: String,
     spoken: String,
 }
 
@@ -195,23 +214,39 @@ struct Problem {
 }
 
 impl States {
-    /// What a state's page is headed; `name` as in [`States::each`].
-    pub(super) fn heading(&self, name: &str) -> &str {
-        self.each().into_iter().find(|(n, _)| *n == name).map_or("", |(_, said)| &said.heading)
+    /// What a view says; `name` as in [`States::each`].
+    pub(super) fn said(&self, name: &str) -> &Said {
+        self.each().into_iter().find(|(n, _)| *n == name).map_or(&self.none, |(_, said)| said)
     }
 
-    /// Every state, with the name it has in `data-state`.
-    pub(super) fn each(&self) -> [(&'static str, &Said); 8] {
+    /// Every view with the name it has in `data-view`.
+    pub(super) fn each(&self) -> [(&'static str, &Said); 15] {
         [
             ("none", &self.none),
             ("waiting", &self.waiting),
+            ("near", &self.near),
             ("admitted", &self.admitted),
-            ("expired", &self.expired),
+            ("evicted", &self.evicted),
+            ("missed", &self.missed),
+            ("pass_ended", &self.pass_ended),
+            ("revoked", &self.revoked),
+            ("completed", &self.completed),
+            ("moved", &self.moved),
             ("left", &self.left),
             ("closed", &self.closed),
+            ("soldout", &self.soldout),
             ("full", &self.full),
             ("blocked", &self.blocked),
         ]
+    }
+
+    /// Those that the script shows by itself, by name, fit to stand inside a
+    /// script element; the rest comes with the status.
+    pub(super) fn json(&self) -> String {
+        let own = ["none", "waiting", "near", "admitted", "blocked"];
+        let all: BTreeMap<_, _> = own.iter().map(|name| (name, self.said(name))).collect();
+        let text = serde_json::to_string(&all).expect("plain data serialises");
+        text.replace('<', "\\u003c")
     }
 }
 

@@ -25,7 +25,13 @@ fn pass() -> SealedPass {
 fn place() -> SealedPlace {
     SealedPlace {
         visitor: VisitorId::from_bytes([9; 16]),
-        place: Presented { epoch: Epoch(5), number: PlaceNumber(12), joined_at: at(3), position: 4 },
+        place: Presented {
+            epoch: Epoch(5),
+            number: PlaceNumber(12),
+            joined_at: at(3),
+            position: 4,
+            first: 6,
+        },
         seen_at: at(8),
     }
 }

@@ -14,7 +14,7 @@ use crate::support::wait::until;
 /// Two clocks in whole milliseconds may differ by this.
 const MOMENT: Duration = Duration::from_millis(5);
 
-const FIELDS: [&str; 15] = [
+const FIELDS: [&str; 18] = [
     "degraded",
     "eta_seconds",
     "go",
@@ -26,7 +26,10 @@ const FIELDS: [&str; 15] = [
     "paused",
     "poll_after_ms",
     "position",
+    "reason",
     "room",
+    "said",
+    "sold_out",
     "state",
     "stock",
     "waiting",

@@ -189,6 +189,7 @@ impl Dice {
             pass_ttl: self.one_in(2).then(|| self.ms(1_000, 60_000)),
             paused: flag(self),
             closed: flag(self),
+            sold_out: flag(self),
             draining: flag(self),
             bypass: flag(self),
             opening: self.one_in(6).then(|| self.reschedule()),

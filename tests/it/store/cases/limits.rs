@@ -137,6 +137,7 @@ pub(super) async fn changes_hold_until_replaced(mut world: World) {
         pass_ttl: Some(SECOND * 5),
         paused: Some(false),
         closed: None,
+        sold_out: Some(true),
         draining: Some(false),
         bypass: Some(true),
         message: Some("곧 시작합니다: 1 + 1".into()),
