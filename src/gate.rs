@@ -23,6 +23,7 @@ mod poll;
 mod request;
 mod seal;
 mod session;
+mod shadow;
 mod site;
 mod strip;
 mod upstream;
@@ -147,6 +148,7 @@ impl Gate {
             _ = watch => {}
             () = sweep => {}
             () = self.forwarder.sweep() => {}
+            () = self.keep_shadows() => {}
         }
     }
 

@@ -3,7 +3,9 @@
 //! Labels come from closed sets or configured rooms, never from a visitor.
 
 use prometheus::core::Collector;
-use prometheus::{Encoder as _, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder as _, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::{Log, LogFormat};
@@ -31,6 +33,8 @@ pub struct Metrics {
     pub forwarded: IntCounter,
     /// Requests to the app that failed.
     pub upstream_failures: IntCounter,
+    /// Visitors of a line that is only counted, by what would have become of them.
+    pub shadows: IntCounterVec,
     rooms: IntGaugeVec,
     totals: IntGaugeVec,
     degraded: IntGaugeVec,
@@ -48,6 +52,11 @@ impl Metrics {
         let forwarded = IntCounter::new("usher_gate_forwarded_total", "Requests sent to the app.");
         let failures =
             IntCounter::new("usher_gate_upstream_failures_total", "Requests the app did not answer.");
+        let shadows = Opts::new(
+            "usher_shadow_visitors_total",
+            "Visitors of a room in shadow mode, by what the line would have made them do.",
+        );
+        let shadows = IntCounterVec::new(shadows, &["room", "would"]).expect("a fixed family");
         let gauge = |name: &str, help: &str, labels: &[&str]| {
             let gauge = IntGaugeVec::new(Opts::new(name, help), labels).expect("a fixed family");
             add(&registry, gauge)
@@ -74,6 +83,7 @@ impl Metrics {
             view_bytes: gauge("usher_room_view_bytes", "Memory of the line's bitmap.", &["room"]),
             forwarded: add(&registry, forwarded.expect("a fixed family")),
             upstream_failures: add(&registry, failures.expect("a fixed family")),
+            shadows: add(&registry, shadows),
             registry,
         }
     }

@@ -249,7 +249,7 @@ pub enum Mode {
     Passthrough,
     /// Nobody is let in and nobody joins.
     Closed,
-    /// The line runs and is counted, everybody is forwarded.
+    /// Everybody is forwarded; the line is counted as if it were one of overflow.
     Shadow,
 }
 

@@ -52,6 +52,8 @@ impl Gate {
         match decide(&facts) {
             Decision::Malformed => self.problem(&parts.headers, false, kind::BAD_REQUEST),
             Decision::Forward | Decision::Tunnel => {
+                let told = Asked::of(&asked, address, page);
+                self.follow_shadow(&site, &inside.visitor, &told, facts.bypass, now);
                 let mut response = Response::new(Reply::empty());
                 let headers = response.headers_mut();
                 self.name_visitor(&site, &inside, now, &mut |name, value| {

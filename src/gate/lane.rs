@@ -135,7 +135,7 @@ impl Gate {
         if decide(&facts) != Decision::Forward {
             return None;
         }
-        let inside = Inside::new(visitor, facts.has_pass, self.trusts(peer.ip()));
+        let mut inside = Inside::new(visitor, facts.has_pass, self.trusts(peer.ip()));
         if self.renewal_due(site, &inside, now).is_some() {
             return None;
         }
@@ -150,6 +150,7 @@ impl Gate {
         })?;
         // Only now: without a peer the ordinary way counts it.
         self.forwarder.count();
+        inside.shadow = self.follow_shadow(site, &inside.visitor, &asked, facts.bypass, now);
         let order = Order {
             gate: Arc::clone(self),
             site: Arc::clone(site),

@@ -170,6 +170,14 @@ impl Seal {
         })
     }
 
+    /// The name of somebody without a token, for counting only: tells nothing of
+    /// address and browser to whoever has no key.
+    pub(crate) fn stranger(&self, room: &RoomName, address: &str, browser: &[u8]) -> VisitorId {
+        let text = [b"usher stranger\0", room.as_str().as_bytes(), b"\0", address.as_bytes(), b"\0", browser];
+        let digest = self.current.sign(&text.concat());
+        VisitorId::from_bytes(digest[..16].try_into().expect("a digest is longer"))
+    }
+
     /// Signs the assertion's first two parts; see [`super::assertion`].
     pub(crate) fn sign_assertion(&self, signed: &[u8]) -> [u8; MAC] {
         self.current.sign(signed)

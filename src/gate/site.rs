@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 
 use super::session::Sessions;
+use super::shadow::Shadows;
 use super::upstream::Upstreams;
 use super::visitor::{CookieNames, Fields};
 use crate::config::{self, Mode};
@@ -20,6 +21,7 @@ pub(super) struct Site {
     pub(super) names: CookieNames,
     pub(super) upstreams: Arc<Upstreams>,
     pub(super) sessions: Sessions,
+    pub(super) shadows: Shadows,
     /// `/queue/status?room=NAME`
     pub(super) status_url: String,
     /// `Usher-Room`
@@ -33,6 +35,7 @@ impl Site {
             names: CookieNames::new(&config.name, tls),
             upstreams: Upstreams::new(&config.upstreams),
             sessions: Sessions::default(),
+            shadows: Shadows::default(),
             status_url: format!("/queue/status?room={}", config.name),
             room_header: HeaderValue::from_str(config.name.as_str()).expect("a room name is visible ASCII"),
             room,

@@ -21,6 +21,7 @@ use super::strip::{self, Command};
 use super::visitor::{Carrier, Fields, Visitor, text_id};
 use super::{Gate, kind, new_visitor, request};
 use crate::config::{OnStoreDown, PassRenewal};
+use crate::domain::id::VisitorId;
 use crate::domain::place::{Intent, Reason, Turn};
 use crate::domain::time::Timestamp;
 
@@ -42,11 +43,14 @@ pub(super) struct Inside {
     pub(super) grant: Grant,
     /// The request came through a proxy that is believed.
     pub(super) trusted: bool,
+    /// Who it would be in a line that is only counted.
+    pub(super) shadow: Option<VisitorId>,
 }
 
 impl Inside {
     pub(super) fn new(visitor: Visitor, has_pass: bool, trusted: bool) -> Self {
-        Self { pass: visitor.pass.filter(|_| has_pass), visitor, grant: Grant::default(), trusted }
+        let pass = visitor.pass.filter(|_| has_pass);
+        Self { pass, visitor, grant: Grant::default(), trusted, shadow: None }
     }
 }
 
@@ -93,7 +97,12 @@ impl Gate {
             }
             arrived = Some(found);
         }
-        match decide(&facts) {
+        let decision = decide(&facts);
+        if matches!(decision, Decision::Forward | Decision::Tunnel) {
+            let asked = Asked::of(&parts, address, page);
+            inside.shadow = self.follow_shadow(&site, &inside.visitor, &asked, facts.bypass, now);
+        }
+        match decision {
             Decision::Forward => self.let_in(site, parts, body, address, inside, false, now).await,
             Decision::Tunnel => self.let_in(site, parts, body, address, inside, true, now).await,
             Decision::Malformed => {
@@ -127,7 +136,9 @@ impl Gate {
             has_pass: live.is_some(),
             open_to_all: site.is_open_to_all(),
             bypass: site.bypasses(asked.path, asked.fields, asked.address),
-            shut: site.room.config().on_store_down == OnStoreDown::Closed && site.room.view().degraded,
+            shut: site.room.config().on_store_down == OnStoreDown::Closed
+                && site.room.view().degraded
+                && !site.only_counts(),
             wants_page: asked.page,
             upgrade: asked.upgrade,
         }
@@ -391,6 +402,9 @@ impl Gate {
                 self.take_pass(site, inside, now);
             }
             (Command::Requeue, Some(sealed)) => self.requeue(site, inside, sealed, now).await,
+            (Command::Complete, None) => {
+                inside.shadow.into_iter().for_each(|id| self.end_shadow(site, id));
+            }
             (Command::SoldOut, _) => self.set_closed(site, true),
             (Command::Open, _) => self.set_closed(site, false),
             _ => {}
@@ -407,7 +421,7 @@ impl Gate {
     }
 
     /// The pass dies here at once; the store is told until it hears.
-    fn end_in_background(self: &Arc<Self>, site: &Arc<Site>, sealed: SealedPass) {
+    pub(super) fn end_in_background(self: &Arc<Self>, site: &Arc<Site>, sealed: SealedPass) {
         let site = Arc::clone(site);
         self.tasks.spawn(async move {
             for _ in 0..240 {

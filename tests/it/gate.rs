@@ -10,6 +10,7 @@ mod opening;
 mod page;
 mod rooms;
 mod settings;
+mod shadow;
 mod stop;
 mod stream;
 mod upstream;

@@ -140,7 +140,6 @@ fn room(
 fn not_yet(file: &file::RoomFile, warnings: &mut Vec<String>) {
     let pairs = [
         (file.order == Order::Draw, "order = \"draw\" (the line is first come, first served)"),
-        (file.mode == Mode::Shadow, "mode = \"shadow\" (everybody is forwarded, nothing is counted)"),
         (file.pass_binding == PassBinding::Rotate, "pass_binding = \"rotate\" (passes are not bound)"),
         (file.autotune.is_some(), "autotune (limits stay as set)"),
         (file.page.is_some(), "page (the built-in page is shown)"),
@@ -205,7 +204,8 @@ fn line(file: &file::RoomFile, at: &str, problems: &mut Problems) -> Settings {
         paused: false,
         closed: file.mode == Mode::Closed,
         draining: false,
-        overflow: file.mode == Mode::Overflow,
+        // What is counted is who would have had to wait.
+        overflow: matches!(file.mode, Mode::Overflow | Mode::Shadow),
         opening: file.opening.as_ref().and_then(|opening| self::opening(opening, at, problems)),
     }
 }
