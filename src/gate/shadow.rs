@@ -101,15 +101,12 @@ impl Gate {
 
     async fn arrive_unseen(&self, site: &Site, id: VisitorId) {
         let epoch = site.room.view().epoch;
+        let wait =
+            |number, joined_at| Would::Wait(Presented { epoch, number, joined_at, position: 0, first: 0 });
         let turn = site.room.join(id, Intent::Rejoin, false).await;
         let (would, counted) = match turn {
-            Ok(Turn::Waiting { number, joined_at }) => {
-                (Some(Would::Wait(Presented { epoch, number, joined_at, position: 0 })), "wait")
-            }
-            Ok(Turn::Returning { number, .. }) => {
-                let joined_at = site.room.now();
-                (Some(Would::Wait(Presented { epoch, number, joined_at, position: 0 })), "wait")
-            }
+            Ok(Turn::Waiting { number, joined_at }) => (Some(wait(number, joined_at)), "wait"),
+            Ok(Turn::Returning { number, .. }) => (Some(wait(number, site.room.now())), "wait"),
             Ok(Turn::Admitted(pass)) => (Some(Would::BeInside(epoch, pass)), "enter"),
             Ok(Turn::Full) => (None, "full"),
             Ok(Turn::Closed) => (None, "closed"),
