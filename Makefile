@@ -41,6 +41,7 @@ fmt:
 
 bench: build tools-bench
 	$(CARGO) bench --locked --bench rules
+	$(CARGO) build --release --locked --manifest-path benches/references/Cargo.toml
 	CARGO=$(CARGO) benches/compare/run --write
 
 tools-build:
@@ -53,4 +54,4 @@ tools-kafka:
 	deploy/tools cmake cc c++ pkg-config python3 postgres
 
 tools-bench:
-	deploy/tools cmake cc redis-server postgres nginx haproxy wrk python3
+	deploy/tools cmake cc redis-server postgres nginx haproxy wrk python3 openssl

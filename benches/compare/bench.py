@@ -27,8 +27,18 @@ class Bench:
         return self.servers.nginx(ANSWERS)[1]
 
     @cached_property
+    def redis(self):
+        """The Redis of all gates: (pid, port)."""
+        return self.servers.redis()
+
+    @property
     def redis_port(self):
-        return self.servers.redis()[1]
+        return self.redis[1]
+
+    @cached_property
+    def pingora(self):
+        """pingora-proxy before the app: (pid, port)."""
+        return self.servers.reference("pingora-proxy-reference", self.app)
 
     @cached_property
     def postgres(self):

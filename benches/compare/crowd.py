@@ -4,6 +4,7 @@ import http.client
 import json
 import resource
 import socket
+import ssl
 import time
 
 from measure import resident_bytes, wrk
@@ -26,15 +27,18 @@ class Visitor:
 
     def until(self, state, cookie):
         """The Cookie header of a visitor in this state that has this cookie."""
+        name = f"usher_{cookie}_{self.room}"
         self.call("POST", "/queue/join")
-        while self.call("GET", "/queue/status") != state or f"usher_{cookie}_{self.room}" not in self.cookies:
+        while self.call("GET", "/queue/status") != state or not self.cookies.keys() & {name, f"__Host-{name}"}:
             time.sleep(0.02)
         return "; ".join(f"{name}={value}" for name, value in self.cookies.items())
 
 
-def visitors(gate, count, host, room, state, cookie):
-    """Cookie headers of `count` visitors."""
+def visitors(gate, count, host, room, state, cookie, tls=None):
+    """Cookie headers of `count` visitors; `tls`: what to believe."""
     connection = http.client.HTTPConnection("127.0.0.1", gate.port)
+    if tls:
+        connection = http.client.HTTPSConnection("127.0.0.1", gate.port, context=tls)
     return [Visitor(connection, host, room).until(state, cookie) for _ in range(count)]
 
 
@@ -51,13 +55,22 @@ def fill(gate, size):
     return rate
 
 
-def idle_bytes(pid, port, path, host, cookie, count):
+def anybody():
+    """Believes any certificate: what it costs to serve is measured, not who serves."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+def idle_bytes(pid, port, path, host, cookie, count, tls=None):
     """Resident memory for each of `count` connections that asked once and keep still."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     head = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nCookie: {cookie}\r\n\r\n".encode()
 
     def ask():
         connection = socket.create_connection(("127.0.0.1", port))
+        if tls:
+            connection = tls.wrap_socket(connection)
         connection.sendall(head)
         answer = http.client.HTTPResponse(connection)
         answer.begin()

@@ -1,8 +1,9 @@
 """What a gate takes before it does anything, and for people who keep still."""
 
 from bench import STATUS
-from crowd import fill, idle_bytes, visitors
+from crowd import anybody, fill, idle_bytes, visitors
 from measure import megabytes
+from servers import ANSWERS
 
 
 def start(bench):
@@ -15,10 +16,22 @@ def start(bench):
 
 def idle(bench):
     """Memory of people who wait between two polls."""
-    count, gate = bench.options.connections, bench.servers.gate(bench.app)
+    count, servers = bench.options.connections, bench.servers
+    gate = servers.gate(bench.app)
     fill(gate, 1_000)  # so that the one who asks is not the next to be let in
     [cookie] = visitors(gate, 1, "wait.test", "wait", "waiting", "place")
-    usher = idle_bytes(gate.pid, gate.port, STATUS, "wait.test", cookie, count) / 1024
-    nginx = idle_bytes(*bench.reference, STATUS, "wait.test", cookie, count) / 1024
+
+    def kilobytes(pid, port, cookie=cookie, tls=None):
+        return idle_bytes(pid, port, STATUS, "wait.test", cookie, count, tls) / 1024
+
+    servers_asked = (gate.pid, gate.port), bench.reference, bench.pingora
+    usher, nginx, pingora = (kilobytes(*server) for server in servers_asked)
+    beside = f"nginx {nginx:.1f} KB, pingora-proxy {pingora:.1f} KB"
     what = f"memory per idle keep-alive waiter, {count:,} held open"
-    bench.table.row(what, f"{usher:.1f} KB", f"nginx {nginx:.1f} KB", target="≤ 24 KB")
+    bench.table.row(what, f"{usher:.1f} KB", beside, target="≤ 24 KB")
+    secret, tls = servers.gate(bench.app, tls=True), anybody()
+    visitors(secret, 1, "wait.test", "wait", "admitted", "pass", tls)  # so that the next one waits
+    [cookie] = visitors(secret, 1, "wait.test", "wait", "waiting", "place", tls)
+    usher = kilobytes(secret.pid, secret.port, cookie, tls)
+    nginx = kilobytes(*servers.nginx(ANSWERS, tls=True), cookie, tls)
+    bench.table.row("the same over TLS", f"{usher:.1f} KB", f"nginx {nginx:.1f} KB")

@@ -38,6 +38,11 @@ def megabytes(pid):
     return resident_bytes(pid) / 2**20
 
 
+def together(pids):
+    """CPU seconds of several processes."""
+    return sum(cpu_seconds(pid) for pid in pids)
+
+
 def wrk(port, script, *args, seconds, connections=64):
     """Requests completed and requests per second; every answer must be a 2xx."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", HERE / script]
@@ -49,16 +54,21 @@ def wrk(port, script, *args, seconds, connections=64):
 
 
 class Subject:
-    """One server under one kind of request; collects µs of CPU per request."""
+    """One server under one kind of request; collects µs of CPU per request.
+
+    A server that asks another about each request costs what both do: `pid` may
+    be several.
+    """
 
     def __init__(self, name, pid, port, *args):
-        self.name, self.pid, self.port, self.args = name, pid, port, args
+        self.name, self.port, self.args = name, port, args
+        self.pids = [pid] if isinstance(pid, int) else list(pid)
         self.costs, self.rates = [], []
 
     def run(self, seconds, keep=True):
-        before = cpu_seconds(self.pid)
+        before = together(self.pids)
         requests, rate = wrk(self.port, "poll.lua", *self.args, seconds=seconds)
-        cost = (cpu_seconds(self.pid) - before) * 1e6 / requests
+        cost = (together(self.pids) - before) * 1e6 / requests
         if keep:
             self.costs.append(cost)
             self.rates.append(rate)

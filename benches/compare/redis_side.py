@@ -29,9 +29,16 @@ class Redis:
             raise SystemExit(f"redis: {rest.decode()}")
         return int(rest) if kind == b":" else rest.decode()
 
+    def figure(self, section, name):
+        info = dict(line.split(":", 1) for line in self.ask("INFO", section).split("\r\n") if ":" in line)
+        return int(info[name])
+
     def used_memory(self):
-        info = dict(line.split(":", 1) for line in self.ask("INFO", "memory").split("\r\n") if ":" in line)
-        return int(info["used_memory"])
+        return self.figure("memory", "used_memory")
+
+    def commands(self):
+        """Commands so far, those that scripts ran included."""
+        return self.figure("stats", "total_commands_processed")
 
 
 # Words of a call: verb, hash, number of keys, 14 keys, time, two of the beat.

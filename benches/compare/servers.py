@@ -10,11 +10,13 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
+from functools import cached_property
 
 from measure import wait_for
 from postgres import binaries
 
-NEEDED = {"nginx": "nginx", "haproxy": "haproxy", "wrk": "wrk", "redis-server": "redis-server"}
+REFERENCES = ["pingora-proxy-reference", "naive-gate"]
+NEEDED = {command: command for command in ("nginx", "haproxy", "wrk", "redis-server", "openssl")}
 
 NGINX = """
 daemon off; worker_processes 1; worker_rlimit_nofile 20000; pid {scratch}/nginx.pid; error_log stderr crit;
@@ -24,11 +26,24 @@ http {{
   client_body_temp_path {scratch}; proxy_temp_path {scratch}; fastcgi_temp_path {scratch};
   uwsgi_temp_path {scratch}; scgi_temp_path {scratch};
   upstream app {{ server 127.0.0.1:{app}; keepalive 128; keepalive_requests 1000000000; }}
-  server {{ listen 127.0.0.1:{port} backlog=4096; {server} }}
+  {more}
+  server {{ listen 127.0.0.1:{port} {tls} backlog=4096; {server} }}
 }}
 """
 ANSWERS = 'location / { default_type text/plain; return 200 "thirty-seven bytes that the app sends"; }'
+SAYS_YES = "location / { return 204; }"
 FORWARDS = 'location / { proxy_pass http://app; proxy_http_version 1.1; proxy_set_header Connection ""; }'
+
+
+def asks_first(where, kept):
+    """nginx asks at `where` about each request before it forwards it."""
+    keep = 'proxy_http_version 1.1; proxy_set_header Connection "";' if kept else ""
+    return (
+        FORWARDS.replace("{", "{ auth_request /ask;", 1)
+        + f" location = /ask {{ internal; proxy_pass http://{where}; proxy_pass_request_body off;"
+        + f' proxy_set_header Content-Length ""; {keep} }}'
+    )
+
 
 HAPROXY = """
 global
@@ -50,7 +65,8 @@ backend app
 USHER = """
 [gate]
 listen = "127.0.0.1:{port}"
-threads = 1
+threads = {threads}
+{tls}
 [gate.limits]
 idle_timeout = "10m"
 [admin]
@@ -59,7 +75,9 @@ listen = "127.0.0.1:{admin}"
 {store}
 [log]
 level = "warn"
+"""
 
+ROOMS = """
 # Nearly stands still, so that a full line stays full.
 [[room]]
 name = "wait"
@@ -82,6 +100,15 @@ tick = "100ms"
 pass_ttl = "2h"
 poll = {{ min = "0s" }}
 """
+# Alone in its gate, at the pace that visitors are told; nearly stands still.
+PACED = """
+[[room]]
+name = "paced"
+hosts = ["paced.test"]
+upstreams = ["http://127.0.0.1:{app}"]
+session_header = "Bench-Visitor"
+capacity = 1
+"""
 
 
 def missing():
@@ -103,8 +130,8 @@ def answers(port):
 class Servers:
     """Starts servers and stops all of them at the end."""
 
-    def __init__(self, scratch, usher):
-        self.scratch, self.usher, self.running = scratch, usher, []
+    def __init__(self, scratch, usher, references):
+        self.scratch, self.usher, self.references, self.running = scratch, usher, references, []
 
     def __enter__(self):
         return self
@@ -134,9 +161,13 @@ class Servers:
         path.write_text(text)
         return path
 
-    def nginx(self, server, app=1):
+    def nginx(self, server, app=1, more="", tls=False):
         port = free_port()
-        conf = NGINX.format(scratch=self.scratch, port=port, app=app, server=server)
+        listen = "ssl" if tls else ""
+        if tls:
+            cert, key = self.certificate
+            more += f"ssl_certificate {cert}; ssl_certificate_key {key};"
+        conf = NGINX.format(scratch=self.scratch, port=port, app=app, server=server, more=more, tls=listen)
         path = self.write(f"nginx-{port}.conf", conf)
         return self.start(["nginx", "-p", str(self.scratch), "-e", "stderr", "-c", path], port), port
 
@@ -150,10 +181,26 @@ class Servers:
         command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", "."]
         return self.start(command, port), port
 
-    def gate(self, app, redis=None):
+    def reference(self, name, *args):
+        """One of the servers that are built for the comparison."""
+        port = free_port()
+        return self.start([self.references / name, str(port), *map(str, args)], port), port
+
+    @cached_property
+    def certificate(self):
+        """A certificate and its key, as PEM files."""
+        files = self.scratch / "cert.pem", self.scratch / "key.pem"
+        command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"]
+        command += ["-nodes", "-days", "2", "-subj", "/CN=wait.test", "-addext", "subjectAltName=DNS:wait.test"]
+        subprocess.run([*command, "-out", files[0], "-keyout", files[1]], check=True, capture_output=True)
+        return files
+
+    def gate(self, app, redis=None, rooms=ROOMS, threads=1, tls=False):
         store = f'kind = "redis"\nurl = "redis://127.0.0.1:{redis}"' if redis else 'kind = "memory"'
         gate = Gate(free_port(), free_port())
-        text = USHER.format(port=gate.port, admin=gate.admin, app=app, store=store)
+        files = 'tls = {{ cert = "{}", key = "{}" }}'.format(*self.certificate) if tls else ""
+        ports = {"port": gate.port, "admin": gate.admin, "app": app}
+        text = (USHER + rooms).format(**ports, store=store, threads=threads, tls=files)
         path = self.write(f"usher-{gate.port}.toml", text)
         started = time.monotonic()
         gate.pid = self.start([self.usher, "gate", "--config", path], gate.admin)
@@ -181,8 +228,8 @@ class Gate:
         except urllib.error.URLError:
             return False
 
-    def waiting(self):
-        return json.loads(self.ask("/admin/v1/rooms/wait"))["waiting"]
+    def waiting(self, room="wait"):
+        return json.loads(self.ask(f"/admin/v1/rooms/{room}"))["waiting"]
 
     def view_bytes(self):
         name = 'usher_room_view_bytes{room="wait"} '

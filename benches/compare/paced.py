@@ -1,0 +1,33 @@
+"""A whole line that polls at the pace it is told: what Redis has to do for it."""
+
+from measure import cpu_seconds, wrk
+from redis_side import Redis
+from servers import PACED
+
+# Who is far back is told to come again in about so many seconds.
+PACE = 30
+CONNECTIONS = 100
+
+
+def paced(bench):
+    """Everybody asks once in the longest pause, through one gate; default idle timeout."""
+    size, (pid, port) = bench.options.waiting, bench.servers.redis()
+    gate = bench.servers.gate(bench.app, port, PACED)
+    poll(gate, size, 2 * PACE)  # they join, and their first signs of life go out
+    redis, before = Redis(port), cpu_seconds(pid)
+    commands = redis.commands()
+    polls = poll(gate, size, 2 * PACE)
+    cost = (cpu_seconds(pid) - before) * 1e6 / polls
+    each = (redis.commands() - commands) / polls
+    if (waiting := gate.waiting("paced")) < size * 0.99:
+        raise SystemExit(f"{waiting} wait of {size}")
+    what = f"Redis CPU per poll, {size:,} polling once in {PACE} s"
+    beside = f"{polls / (2 * PACE):,.0f} polls/s, {each:.2f} commands each"
+    bench.table.row(what, f"{cost:.2f} µs", beside, target="≤ 0.5 µs")
+
+
+def poll(gate, size, seconds):
+    """Polls of the whole crowd in turn, evenly in time; how many there were."""
+    pause_ms = round(CONNECTIONS * PACE * 1_000 / size)
+    args = ("/queue/status?room=paced", "paced.test", "paced-crowd-", size, pause_ms)
+    return wrk(gate.port, "paced.lua", *map(str, args), seconds=seconds, connections=CONNECTIONS)[0]
