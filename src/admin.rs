@@ -1,8 +1,11 @@
-//! The operators' side: health, metrics, rooms.
+//! The operators' side: health, metrics, rooms, the dashboard, and who did what.
 //!
 //! Never on the crowd's listener.
 
+mod audit;
+mod dashboard;
 mod rooms;
+mod stream;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -15,11 +18,16 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
+use tokio::sync::Semaphore;
 
 use crate::config::reload::Reloader;
+use crate::domain::time::Timestamp;
 use crate::lifecycle::Lifecycle;
 use crate::queue::Room;
 use crate::telemetry::Metrics;
+
+pub use audit::Audit;
+use audit::{Act, Who};
 
 /// What the admin listener serves.
 pub struct Admin {
@@ -33,15 +41,32 @@ pub struct Admin {
     pub reloader: Option<Arc<Reloader>>,
     /// Bearer token; `None` only on loopback.
     pub token: Option<String>,
+    /// What operators did.
+    pub audit: Audit,
+    /// One permit for each stream of samples.
+    pub streams: Arc<Semaphore>,
 }
 
 impl Admin {
+    /// Permits for as many streams as are served at a time.
+    #[must_use]
+    pub fn streams() -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(stream::STREAMS))
+    }
+
+    /// The lines' time.
+    fn now(&self) -> Timestamp {
+        self.rooms.first().map(|room| room.now()).unwrap_or_default()
+    }
+
     /// The routes.
     pub fn router(self) -> Router {
         let admin = Arc::new(self);
         let guarded = Router::new()
             .route("/metrics", get(metrics))
             .route("/admin/v1/reload", post(reload))
+            .route("/admin/v1/audit", get(audit::list))
+            .route("/admin/v1/stream", get(stream::samples))
             .route("/admin/v1/rooms", get(rooms::list))
             .route("/admin/v1/rooms/{room}", get(rooms::show).patch(rooms::change))
             .route("/admin/v1/rooms/{room}/clear", post(rooms::clear))
@@ -50,6 +75,7 @@ impl Admin {
             .route("/admin/v1/rooms/{room}/{act}", post(rooms::act))
             .layer(middleware::from_fn_with_state(Arc::clone(&admin), authorise));
         Router::new()
+            .route("/", get(dashboard::page))
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(ready))
             .route(
@@ -83,11 +109,14 @@ async fn ready(State(admin): State<Arc<Admin>>) -> Response {
 }
 
 /// Reads the settings file again, whole or not at all.
-async fn reload(State(admin): State<Arc<Admin>>) -> Response {
+async fn reload(State(admin): State<Arc<Admin>>, who: Who) -> Response {
     let Some(reloader) = &admin.reloader else {
         return problem(StatusCode::CONFLICT, "no_file", "this gate was started without a settings file");
     };
-    match reloader.reload() {
+    let act = Act::begin(who, None, "reload");
+    let reloaded = reloader.reload();
+    admin.audit.note(act, if reloaded.is_ok() { "done" } else { "bad_settings" }, admin.now());
+    match reloaded {
         Ok(needs_restart) => {
             Json(json!({ "reloaded": true, "needs_restart": needs_restart })).into_response()
         }

@@ -17,7 +17,7 @@ use pingora_core::services::listening::Service;
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
 
-use crate::admin::Admin;
+use crate::admin::{Admin, Audit};
 use crate::booking::Booking;
 use crate::clock::{Clock, SystemClock};
 use crate::config::reload::Reloader;
@@ -153,6 +153,8 @@ impl Process {
             lifecycle: Arc::clone(&self.lifecycle),
             reloader: reloader.cloned(),
             token: config.admin.token.clone(),
+            audit: Audit::default(),
+            streams: Admin::streams(),
         };
         self.add_web("admin", config.admin.listen, admin.router())?;
         self.rooms.extend(rooms);

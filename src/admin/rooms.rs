@@ -10,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
+use super::audit::{Act, Who};
 use super::{Admin, problem};
 use crate::domain::id::PlaceNumber;
 use crate::domain::line::Settings;
@@ -86,7 +87,12 @@ pub(super) async fn show(State(admin): Rooms, Path(room): Path<String>) -> Respo
     Json(read(room)).into_response()
 }
 
-pub(super) async fn change(State(admin): Rooms, Path(room): Path<String>, body: String) -> Response {
+pub(super) async fn change(
+    State(admin): Rooms,
+    Path(room): Path<String>,
+    who: Who,
+    body: String,
+) -> Response {
     let Some(room) = find(&admin, &room) else { return unknown() };
     let change: Change = match serde_json::from_str(&body) {
         Ok(change) => change,
@@ -96,11 +102,17 @@ pub(super) async fn change(State(admin): Rooms, Path(room): Path<String>, body: 
         return problem(StatusCode::UNPROCESSABLE_ENTITY, "bad_value", why);
     }
     let base = room.config().line.clone();
-    done(room, room.override_with(|overrides| change.apply(overrides, &base)).await)
+    let act = Act::begin(who, Some(room), "change");
+    let outcome = room.override_with(|overrides| change.apply(overrides, &base)).await;
+    done(&admin, act, room, outcome)
 }
 
 /// `pause`, `resume`, `open`, `close`, `drain`, `bypass`.
-pub(super) async fn act(State(admin): Rooms, Path((room, act)): Path<(String, String)>) -> Response {
+pub(super) async fn act(
+    State(admin): Rooms,
+    Path((room, act)): Path<(String, String)>,
+    who: Who,
+) -> Response {
     let Some(room) = find(&admin, &room) else { return unknown() };
     let change: fn(&mut Overrides, &Settings, Timestamp) = match act.as_str() {
         "pause" => |o, _, _| o.paused = Some(true),
@@ -124,7 +136,9 @@ pub(super) async fn act(State(admin): Rooms, Path((room, act)): Path<(String, St
         _ => return problem(StatusCode::NOT_FOUND, "not_found", "no such act"),
     };
     let (base, now) = (room.config().line.clone(), room.now());
-    done(room, room.override_with(|overrides| change(overrides, &base, now)).await)
+    let act = Act::begin(who, Some(room), act);
+    let outcome = room.override_with(|overrides| change(overrides, &base, now)).await;
+    done(&admin, act, room, outcome)
 }
 
 #[derive(Default, Deserialize)]
@@ -133,27 +147,45 @@ struct Clear {
     confirm: Option<String>,
 }
 
-pub(super) async fn clear(State(admin): Rooms, Path(name): Path<String>, body: String) -> Response {
+pub(super) async fn clear(State(admin): Rooms, Path(name): Path<String>, who: Who, body: String) -> Response {
     let Some(room) = find(&admin, &name) else { return unknown() };
     let clear: Clear = serde_json::from_str(&body).unwrap_or_default();
     if clear.confirm.as_deref() != Some(name.as_str()) {
         return problem(StatusCode::UNPROCESSABLE_ENTITY, "confirm", "expected {\"confirm\": \"ROOM\"}");
     }
     tracing::warn!(room = %name, "the line is cleared by an operator");
-    done(room, room.clear().await)
+    let act = Act::begin(who, Some(room), "clear");
+    let outcome = room.clear().await;
+    done(&admin, act, room, outcome)
 }
 
-pub(super) async fn remove_place(State(admin): Rooms, Path((room, number)): Path<(String, u64)>) -> Response {
-    remove(&admin, &room, PlaceNumber(number)).await
+pub(super) async fn remove_place(
+    State(admin): Rooms,
+    Path((room, number)): Path<(String, u64)>,
+    who: Who,
+) -> Response {
+    remove(&admin, &room, "place", PlaceNumber(number), who).await
 }
 
-pub(super) async fn remove_pass(State(admin): Rooms, Path((room, number)): Path<(String, u64)>) -> Response {
-    remove(&admin, &room, PlaceNumber(number)).await
+pub(super) async fn remove_pass(
+    State(admin): Rooms,
+    Path((room, number)): Path<(String, u64)>,
+    who: Who,
+) -> Response {
+    remove(&admin, &room, "pass", PlaceNumber(number), who).await
 }
 
-async fn remove(admin: &Admin, room: &str, number: PlaceNumber) -> Response {
+async fn remove(admin: &Admin, room: &str, what: &str, number: PlaceNumber, who: Who) -> Response {
     let Some(room) = find(admin, room) else { return unknown() };
-    match revoke(room, number).await {
+    let act = Act::begin(who, Some(room), format!("remove {what} {}", number.0));
+    let outcome = revoke(room, number).await;
+    let word = match &outcome {
+        Ok(Some(_)) => "done",
+        Ok(None) => "not_found",
+        Err(_) => "store_down",
+    };
+    admin.audit.note(act, word, admin.now());
+    match outcome {
         Ok(Some(_)) => StatusCode::NO_CONTENT.into_response(),
         Ok(None) => problem(StatusCode::NOT_FOUND, "not_found", "nobody holds that number"),
         Err(why) => away(&why),
@@ -174,7 +206,8 @@ fn unknown() -> Response {
     problem(StatusCode::NOT_FOUND, "unknown_room", "no room of that name")
 }
 
-fn done(room: &Room, outcome: Result<(), StoreError>) -> Response {
+fn done(admin: &Admin, act: Act<'_>, room: &Room, outcome: Result<(), StoreError>) -> Response {
+    admin.audit.note(act, if outcome.is_ok() { "done" } else { "store_down" }, admin.now());
     match outcome {
         Ok(()) => Json(read(room)).into_response(),
         Err(why) => away(&why),
@@ -186,7 +219,7 @@ fn away(why: &StoreError) -> Response {
 }
 
 /// A room as the contract shows it; numbers the gate does not know are null.
-fn read(room: &Room) -> Value {
+pub(super) fn read(room: &Room) -> Value {
     let now = room.now();
     let config = room.config();
     let view = room.view();
@@ -215,6 +248,7 @@ fn read(room: &Room) -> Value {
         "degraded": view.degraded,
         "tick": count(|s| s.tick),
         "epoch": count(|s| s.epoch.0),
+        "draining": settings.draining,
         "sold_out": view.is_sold_out(),
         "message": view.overrides.message,
         "stock": room.stock(now),

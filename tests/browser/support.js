@@ -34,16 +34,16 @@ export async function until(what, check) {
 }
 
 /** A demo on free ports; `settings` are environment overrides. */
-export async function startDemo(settings = {}) {
+export async function startDemo(settings = {}, token = "") {
   for (let tries = 0; tries < 5; tries++) {
-    const demo = await tryDemo(settings);
+    const demo = await tryDemo(settings, token);
     if (demo !== null) return demo;
   }
   throw new Error("the demo ends at once");
 }
 
 /** `null` when it ended before it was ready: somebody else took a port. */
-async function tryDemo(settings) {
+async function tryDemo(settings, token) {
   const [gate, admin, office] = [await freePort(), await freePort(), await freePort()];
   const demo = spawn(BINARY, ["demo"], {
     stdio: ["ignore", "ignore", "inherit"],
@@ -62,6 +62,7 @@ async function tryDemo(settings) {
   });
   const act = (name, body = {}) => fetch(`http://127.0.0.1:${admin}/admin/v1/rooms/main/${name}`, {
     method: "POST",
+    headers: { authorization: `Bearer ${token}` },
     body: JSON.stringify(body),
   });
   const readiness = async () => demo.exitCode !== null || (await fetch(`http://127.0.0.1:${admin}/readyz`)).ok;

@@ -7,6 +7,7 @@ mod forward;
 mod identity;
 mod line;
 mod opening;
+mod operators;
 mod page;
 mod rooms;
 mod settings;
