@@ -150,8 +150,12 @@ impl Booking {
     /// # Errors
     /// [`OpenError`]
     pub async fn open(settings: &config::Booking, clock: Arc<dyn Clock>) -> Result<Arc<Self>, OpenError> {
-        let holds: Arc<dyn HoldStore> = match &settings.redis_url {
-            Some(url) => Arc::new(RedisHolds::new(Redis::connect(url).await?, HOLDS_PREFIX)),
+        let redis = match &settings.redis_url {
+            Some(url) => Some(Redis::connect(url).await?),
+            None => None,
+        };
+        let holds: Arc<dyn HoldStore> = match &redis {
+            Some(redis) => Arc::new(RedisHolds::new(redis.clone(), HOLDS_PREFIX)),
             None => Arc::new(MemoryHolds::default()),
         };
         let db = Db::open(&settings.database).await?;
@@ -174,7 +178,7 @@ impl Booking {
         let booking = Arc::new(Self {
             settings: settings.clone(),
             relay: Relay::new(db.clone(), Arc::clone(&clock), targets),
-            live: Live::new(db.clone()),
+            live: Live::new(&settings.live, redis.map(|redis| (redis, HOLDS_PREFIX))),
             mailer: mail.map(|mail| Mailer::open(db.clone(), mail)).transpose()?,
             kafka,
             clock,

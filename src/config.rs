@@ -232,6 +232,19 @@ pub struct Booking {
     pub mail: Option<Mail>,
     /// Kafka; `None` = messages stay in the database.
     pub kafka: Option<Kafka>,
+    /// Live maps.
+    pub live: Live,
+}
+
+/// Bounds on live maps.
+#[derive(Clone, Debug)]
+pub struct Live {
+    /// Sockets of one process.
+    pub sockets: usize,
+    /// Sockets of one address; 0 = as many as there are.
+    pub sockets_per_address: usize,
+    /// A peer that is silent for so long is gone.
+    pub idle_timeout: Duration,
 }
 
 /// Where messages also go.

@@ -177,7 +177,9 @@ impl Process {
             }
             anyhow::Ok(office)
         })?;
-        self.runtime.spawn(Arc::clone(&office).run(self.lifecycle.draining.clone()));
+        // Tracked: the process waits for payments under way and for goodbyes.
+        let jobs = Arc::clone(&office).run(self.lifecycle.draining.clone());
+        self.lifecycle.tasks.spawn_on(jobs, self.runtime.handle());
         self.add_web("booking", settings.listen, office.router())
     }
 

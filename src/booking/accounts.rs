@@ -3,7 +3,7 @@
 //! Owns who may call: accounts with a role, passwords, access tokens and their
 //! revocation. Never decides about orders or seats.
 
-mod address;
+pub(super) mod address;
 mod attempts;
 pub mod auth;
 mod password;

@@ -18,7 +18,7 @@ use super::events::Layout;
 use super::orders::Order;
 use super::problem::{Code, Problem};
 use crate::domain::order::AccountId;
-use crate::domain::seat::floor::{Hold, HoldError, Wanted};
+use crate::domain::seat::floor::{Changes, Hold, HoldError, Wanted};
 use crate::domain::seat::{EventId, HoldEpoch, HoldId, Outcome, Seat, SeatIndex};
 use crate::domain::time::Timestamp;
 
@@ -188,6 +188,19 @@ impl Holds {
         }
         self.load(layout).await?;
         Ok(self.store.seats(&layout.id, now).await?)
+    }
+
+    /// What changed after a version that an earlier answer told.
+    ///
+    /// # Errors
+    /// [`HoldStoreError`]
+    pub async fn changes(
+        &self,
+        event: &EventId,
+        since: u64,
+        now: Timestamp,
+    ) -> Result<Changes, HoldStoreError> {
+        self.store.changes(event, since, now).await
     }
 
     /// Ends a hold on seats that the database gave to somebody else, and shows

@@ -1,219 +1,183 @@
-//! Seat changes as they happen, to whoever listens in this process.
+//! The live map: each event's seats as they change, to everybody who looks.
 //!
-//! The seam a live map stands on. Every process reads the outbox for itself, so
-//! each hears of every process's sales; nothing is read while nobody listens.
-//! A change may come twice: the `version` tells.
+//! The order of changes and their versions are the hold store's, which all
+//! processes share, and the same as in the list of seats. One [`map::Map`] a
+//! watched event asks the store what changed and encodes it once; sockets share the
+//! frames. Nothing is asked for while nobody watches. Whoever cannot be told what
+//! they missed, or reads too slowly, is shown all seats anew.
 
-use std::collections::BTreeMap;
+mod face;
+mod frame;
+mod link;
+mod map;
+mod message;
+mod presence;
+mod slots;
+mod socket;
+
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use serde::Deserialize;
-use sqlx::any::AnyRow;
-use tokio::sync::{Mutex, broadcast};
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tungstenite::handshake::server::create_response;
+use utoipa::ToSchema;
 
 use super::Booking;
-use super::db::{Db, DbError, RowExt as _, placeholders};
-use crate::domain::seat::{EventId, HoldEpoch, SeatStatus};
-use crate::domain::time::Timestamp;
+use super::accounts::address::Address;
+use super::events::Layout;
+use super::pass::ThroughGate;
+use super::problem::{Code, Path, Problem};
+use crate::config;
+use crate::domain::seat::EventId;
+use crate::redis::Redis;
+use map::{Map, Watcher};
+use presence::Presence;
+use slots::Slots;
+use socket::Socket;
 
-/// Changes a slow listener may be behind before it loses some and has to begin
-/// anew from the list of seats.
-const BACKLOG: usize = 4_096;
-/// Messages in one look.
-const BATCH: i64 = 500;
-/// Between two looks.
-const EVERY: Duration = Duration::from_millis(100);
-/// An id that is missing may belong to a transaction under way; above the time
-/// any of ours may take.
-const LATE: Duration = Duration::from_secs(60);
-/// Ids before the newest that are searched for such ones at the start.
-const LOOK_BACK: i64 = 500;
-/// Missing ids that are looked for at once.
-const MOST_GAPS: usize = 5_000;
-
-/// A seat stands differently.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SeatChange {
-    /// Of which event.
-    pub event: EventId,
-    /// The seat's id.
-    pub seat: Arc<str>,
-    /// How it stands now.
-    pub status: SeatStatus,
-    /// Grows with each change of one seat; an older one than seen is none.
-    pub version: u64,
-    /// Of the hold that it was sold from; a seat held anew has a higher one.
-    pub epoch: HoldEpoch,
-}
-
-/// What `seat.sold` and `seat.freed` say.
-#[derive(Deserialize)]
-struct Body {
-    seats: Vec<Arc<str>>,
-    epoch: u64,
-}
-
-/// How far the outbox was read.
-struct Tail {
-    seen: i64,
-    /// Missing ids below, and since when.
-    gaps: BTreeMap<i64, Timestamp>,
-}
-
-impl Tail {
-    fn note(&mut self, id: i64, now: Timestamp) {
-        if self.gaps.remove(&id).is_none() && id > self.seen {
-            self.gaps.extend((self.seen + 1..id).map(|missing| (missing, now)));
-            self.seen = id;
-            while self.gaps.len() > MOST_GAPS {
-                self.gaps.pop_first();
-            }
-        }
-    }
-}
-
-/// Tells listeners of seat changes.
-pub struct Live {
-    db: Db,
-    listeners: broadcast::Sender<SeatChange>,
-    tail: Mutex<Option<Tail>>,
-}
-
-impl std::fmt::Debug for Live {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Live").field("listeners", &self.listeners.receiver_count()).finish_non_exhaustive()
-    }
+/// Maps of this process, and those who watch.
+pub(super) struct Live {
+    maps: Mutex<HashMap<EventId, Arc<Map>>>,
+    /// One map is opened at a time: a crowd that comes at once asks once.
+    opening: tokio::sync::Mutex<()>,
+    presence: Presence,
+    slots: Arc<Slots>,
+    /// The process is about to end.
+    closing: CancellationToken,
+    tasks: TaskTracker,
 }
 
 impl Live {
-    pub(super) fn new(db: Db) -> Self {
-        Self { db, listeners: broadcast::channel(BACKLOG).0, tail: Mutex::new(None) }
-    }
-
-    /// Every change from now on; read the seats after this, not before.
-    ///
-    /// # Errors
-    /// [`DbError`]
-    pub async fn subscribe(&self, now: Timestamp) -> Result<broadcast::Receiver<SeatChange>, DbError> {
-        let mut tail = self.tail.lock().await;
-        if tail.is_none() {
-            *tail = Some(self.newest(now).await?);
-        }
-        Ok(self.listeners.subscribe())
-    }
-
-    /// Tells of what was written since the last look; how many changes.
-    ///
-    /// # Errors
-    /// [`DbError`]; they are told of by the next look.
-    pub async fn once(&self, now: Timestamp) -> Result<usize, DbError> {
-        let mut tail = self.tail.lock().await;
-        if self.listeners.receiver_count() == 0 {
-            *tail = None;
-            return Ok(0);
-        }
-        let Some(tail) = tail.as_mut() else { return Ok(0) };
-        tail.gaps.retain(|_, since| *since + LATE > now);
-        let mut told = 0;
-        loop {
-            let rows = self.look(tail).await?;
-            for row in &rows {
-                tail.note(row.int("id")?, now);
-                for change in changes(row)? {
-                    told += 1;
-                    // Nobody left to hear it.
-                    let _ = self.listeners.send(change);
-                }
-            }
-            if rows.len() < BATCH as usize {
-                return Ok(told);
-            }
+    /// `redis` where several processes share it.
+    pub(super) fn new(settings: &config::Live, redis: Option<(Redis, &str)>) -> Self {
+        Self {
+            maps: Mutex::default(),
+            opening: tokio::sync::Mutex::default(),
+            presence: redis.map_or_else(Presence::alone, |(redis, prefix)| Presence::shared(redis, prefix)),
+            slots: Slots::new(settings.sockets, settings.sockets_per_address),
+            closing: CancellationToken::new(),
+            tasks: TaskTracker::new(),
         }
     }
 
-    /// Messages after the last one, and late ones before it, oldest first.
-    async fn look(&self, tail: &Tail) -> Result<Vec<AnyRow>, DbError> {
-        let sql = format!(
-            "SELECT id, kind, subject, body FROM outbox WHERE id > $1 OR id IN {} ORDER BY id LIMIT $2",
-            // A list may not be empty; no id is 0.
-            placeholders(3, tail.gaps.len().max(1))
-        );
-        let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(tail.seen).bind(BATCH);
-        if tail.gaps.is_empty() {
-            query = query.bind(0_i64);
+    /// Somebody begins to watch the event.
+    async fn watch(&self, booking: &Arc<Booking>, layout: Arc<Layout>) -> Result<Watcher, Problem> {
+        if let Some(watcher) = self.enter(&layout.id) {
+            return Ok(watcher);
         }
-        for id in tail.gaps.keys() {
-            query = query.bind(*id);
+        let _one_at_a_time = self.opening.lock().await;
+        if let Some(watcher) = self.enter(&layout.id) {
+            return Ok(watcher);
         }
-        Ok(query.fetch_all(self.db.read()).await?)
+        let map = Map::open(booking, layout).await?;
+        let watcher = map.enter();
+        self.maps.lock().insert(map.event.clone(), Arc::clone(&map));
+        self.tasks.spawn(map.run(Arc::clone(booking)));
+        Ok(watcher)
     }
 
-    async fn newest(&self, now: Timestamp) -> Result<Tail, DbError> {
-        let sql = "SELECT id FROM outbox ORDER BY id DESC LIMIT $1";
-        let rows = sqlx::query(sql).bind(LOOK_BACK).fetch_all(self.db.read()).await?;
-        let mut ids = rows.iter().map(|row| row.int("id")).collect::<Result<Vec<_>, _>>()?;
-        ids.reverse();
-        let mut tail = Tail { seen: ids.first().map_or(0, |first| first - 1), gaps: BTreeMap::new() };
-        ids.into_iter().for_each(|id| tail.note(id, now));
-        Ok(tail)
+    fn enter(&self, event: &EventId) -> Option<Watcher> {
+        self.maps.lock().get(event).filter(|map| !map.is_gone()).map(Map::enter)
+    }
+
+    /// Drops a map, unless somebody has begun to watch it.
+    fn forget(&self, map: &Arc<Map>) -> bool {
+        let mut maps = self.maps.lock();
+        if map.watchers() > 0 {
+            return false;
+        }
+        if maps.get(&map.event).is_some_and(|kept| Arc::ptr_eq(kept, map)) {
+            maps.remove(&map.event);
+        }
+        true
+    }
+
+    /// How many watch the event in this process.
+    fn watchers(&self, event: &EventId) -> u64 {
+        self.maps.lock().get(event).map_or(0, |map| map.watchers())
     }
 }
 
-fn changes(row: &AnyRow) -> Result<Vec<SeatChange>, DbError> {
-    let status = match row.text("kind")?.as_str() {
-        "seat.sold" => SeatStatus::Sold,
-        "seat.freed" => SeatStatus::Available,
-        _ => return Ok(Vec::new()),
-    };
-    let event: EventId = row.parsed("subject")?;
-    let version = row.count("id")?;
-    let text = row.text("body")?;
-    let body: Body =
-        serde_json::from_str(&text).map_err(|why| DbError::Corrupt(format!("outbox {version}: {why}")))?;
-    let epoch = HoldEpoch::from_u64(body.epoch);
-    let change = |seat| SeatChange { event: event.clone(), seat, status, version, epoch };
-    Ok(body.seats.into_iter().map(change).collect())
+/// Who looks at an event.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PresenceView {
+    /// Open live maps, in all processes together.
+    active: u64,
+}
+
+/// The seats as they change: a WebSocket.
+///
+/// JSON texts. The server says `{"type":"snapshot","version":V,"seats":BASE64}` (two
+/// bits a seat in the order of the list of seats, low first in each byte: 0 AVAILABLE,
+/// 1 HELD, 2 SOLD), `{"type":"delta","from":V,"to":W,"seats":[["A-1-12","HELD"]]}` and
+/// `{"type":"presence","active":N}`; versions are those of the list of seats. A client
+/// may say `{"type":"auth","token":JWT}`, and `{"type":"resume","version":V}` to be
+/// told only what came after V. A snapshot at any time replaces all that was known.
+/// What is no such message closes the socket: 1003 binary, 1007 no JSON or a bad
+/// field, 1008 unknown, too many or for another event, 1009 too big, 4401 a bad token.
+/// 1001: the server goes away, come again. 4404: the event is gone.
+#[utoipa::path(get, path = "/api/events/{id}/live", tag = "events", params(("id" = String, Path)),
+    responses((status = 101, description = "the socket is open"),
+              (status = 403, description = "pass_required"), (status = 404, description = "not_found"),
+              (status = 426, description = "upgrade_required"), (status = 503, description = "unavailable")))]
+pub async fn watch(
+    State(booking): State<Arc<Booking>>,
+    _: ThroughGate,
+    Address(address): Address,
+    Path(id): Path<String>,
+    mut request: Request,
+) -> Result<Response, Problem> {
+    let layout = booking.layout(&id).await?;
+    let mut asked = axum::http::Request::new(());
+    *asked.method_mut() = request.method().clone();
+    *asked.version_mut() = request.version();
+    *asked.headers_mut() = request.headers().clone();
+    let answer = create_response(&asked).map_err(|why| {
+        Problem::new(Code::UpgradeRequired).because(format!("no WebSocket handshake: {why}"))
+    })?;
+    let live = &booking.live;
+    let too_many = || Problem::new(Code::Unavailable).retry_after(5);
+    let slot = live.slots.take(address).ok_or_else(too_many)?;
+    let watcher = live.watch(&booking, layout).await?;
+    let upgraded = hyper::upgrade::on(&mut request);
+    let office = Arc::clone(&booking);
+    live.tasks.spawn(async move {
+        let _slot = slot;
+        if let Ok(io) = upgraded.await {
+            Socket::new(office, watcher, TokioIo::new(io)).run().await;
+        }
+    });
+    Ok(answer.map(|()| axum::body::Body::empty()).into_response())
+}
+
+/// How many look at the event's live map.
+#[utoipa::path(get, path = "/api/events/{id}/presence", tag = "events", params(("id" = String, Path)),
+    responses((status = 200, body = PresenceView), (status = 404, description = "not_found")))]
+pub async fn count(
+    State(booking): State<Arc<Booking>>,
+    Path(id): Path<String>,
+) -> Result<axum::Json<PresenceView>, Problem> {
+    let event = booking.layout(&id).await?.id.clone();
+    let here = booking.live.watchers(&event);
+    let active = booking.live.presence.tell(&event, here).await.map_err(|why| {
+        tracing::warn!(%why, "people are not counted");
+        Problem::new(Code::Unavailable).retry_after(1)
+    })?;
+    Ok(axum::Json(PresenceView { active }))
 }
 
 impl Booking {
-    /// Every seat change from now on, of every process over this database.
-    ///
-    /// # Errors
-    /// [`DbError`]
-    pub async fn seat_changes(&self) -> Result<broadcast::Receiver<SeatChange>, DbError> {
-        self.live.subscribe(self.now()).await
-    }
-
-    /// Tells listeners what was written since the last look; how many changes.
-    ///
-    /// # Errors
-    /// [`DbError`]
-    pub async fn live_once(&self) -> Result<usize, DbError> {
-        self.live.once(self.now()).await
-    }
-
+    /// Waits for `shutdown`, then says goodbye to all who watch.
     pub(super) async fn run_live(self: Arc<Self>, shutdown: CancellationToken) {
-        while shutdown.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
-            if let Err(error) = self.live_once().await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "live changes");
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_that_was_missing_is_remembered_until_it_comes() {
-        let now = Timestamp::from_millis(1);
-        let mut tail = Tail { seen: 3, gaps: BTreeMap::new() };
-        tail.note(6, now);
-        assert_eq!(tail.gaps.keys().copied().collect::<Vec<_>>(), [4, 5]);
-        tail.note(4, now);
-        assert_eq!((tail.seen, tail.gaps.keys().copied().collect::<Vec<_>>()), (6, vec![5]));
+        shutdown.cancelled().await;
+        self.live.closing.cancel();
+        self.live.tasks.close();
+        self.live.tasks.wait().await;
     }
 }

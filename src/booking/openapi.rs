@@ -20,8 +20,8 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use super::problem::{Code, Problem, localise};
 use super::{
-    Booking, accounts, admission, events, holds, idempotency, orders, page, payments, plan, seats, tickets,
-    wallet,
+    Booking, accounts, admission, events, holds, idempotency, live, orders, page, payments, plan, seats,
+    tickets, wallet,
 };
 
 /// No request of this API takes longer.
@@ -50,6 +50,8 @@ fn documented() -> OpenApiRouter<Arc<Booking>> {
     .routes(routes!(events::list, events::create))
     .routes(routes!(events::get, events::change, events::remove))
     .routes(routes!(seats::list))
+    .routes(routes!(live::watch))
+    .routes(routes!(live::count))
     .routes(routes!(plan::get))
     .routes(routes!(holds::hold))
     .routes(routes!(holds::extend))

@@ -479,6 +479,8 @@ pub struct BookingFile {
     pub mail: Option<MailFile>,
     /// Kafka, in a build with the feature of that name.
     pub kafka: Option<KafkaFile>,
+    /// Live maps.
+    pub live: LiveFile,
 }
 
 impl Default for BookingFile {
@@ -502,7 +504,26 @@ impl Default for BookingFile {
             toss: None,
             mail: None,
             kafka: None,
+            live: LiveFile::default(),
         }
+    }
+}
+
+/// `[booking.live]`
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct LiveFile {
+    /// Sockets of one process.
+    pub sockets: usize,
+    /// Sockets of one address; 0 = as many as there are.
+    pub sockets_per_address: usize,
+    /// A peer that is silent for so long, pings included, is gone.
+    pub idle_timeout: Span,
+}
+
+impl Default for LiveFile {
+    fn default() -> Self {
+        Self { sockets: 20_000, sockets_per_address: 0, idle_timeout: Span::secs(30) }
     }
 }
 

@@ -14,4 +14,5 @@ pub(crate) mod raw;
 pub(crate) mod redis_server;
 pub(crate) mod smtp;
 pub mod toss;
+pub(crate) mod viewer;
 pub(crate) mod wait;

@@ -38,8 +38,15 @@ impl Caller {
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim());
-        let access = token.and_then(|token| booking.tokens.read(token, booking.now()));
-        let access = access.ok_or(Code::Unauthenticated)?;
+        Self::of_token(token.ok_or(Code::Unauthenticated)?, booking).await
+    }
+
+    /// Whose access token this is; see [`Caller::from_parts`].
+    ///
+    /// # Errors
+    /// `unauthenticated`
+    pub async fn of_token(token: &str, booking: &Booking) -> Result<Self, Problem> {
+        let access = booking.tokens.read(token, booking.now()).ok_or(Code::Unauthenticated)?;
         let row = sqlx::query(
             "SELECT a.role FROM accounts a WHERE a.id = $1
              AND NOT EXISTS (SELECT 1 FROM revoked_tokens r WHERE r.token_id = $2)",

@@ -121,6 +121,31 @@ impl Layout {
     }
 }
 
+#[cfg(test)]
+impl Layout {
+    /// An event of these chairs and nothing else.
+    pub(in crate::booking) fn plain(chairs: Vec<Chair>, order: Vec<SeatIndex>) -> Self {
+        Self {
+            id: "plain".parse().expect("an id"),
+            number: 1,
+            sold_as: SoldAs::Hall,
+            series_id: None,
+            title: String::new(),
+            venue: String::new(),
+            starts_at: Timestamp::from_millis(0),
+            sale_opens_at: Timestamp::from_millis(0),
+            refund_until: None,
+            refund_fee_percent: None,
+            currency: String::new(),
+            sections: Vec::new(),
+            chairs,
+            order,
+            rows: Vec::new(),
+            by_id: HashMap::new(),
+        }
+    }
+}
+
 /// Layouts kept in memory.
 #[derive(Debug)]
 pub struct Layouts {

@@ -64,6 +64,11 @@ codes! {
         "This cannot be done here.", "여기서는 할 수 없는 요청입니다.", "ここではできない操作です。",
         "此处不支持该操作。", "Esto no se puede hacer aquí.",
     ];
+    /// This path is for WebSockets.
+    UpgradeRequired "upgrade_required" UPGRADE_REQUIRED [
+        "This address is for a WebSocket.", "웹소켓으로 접속하는 주소입니다.", "WebSocket用のアドレスです。",
+        "此地址用于 WebSocket。", "Esta dirección es para un WebSocket.",
+    ];
     /// No token, or one that is no longer good.
     Unauthenticated "unauthenticated" UNAUTHORIZED [
         "Please sign in.", "로그인해 주세요.", "ログインしてください。", "请登录。", "Inicie sesión.",

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Problems, key, listen, networks, redis_url};
 use crate::config::file::{self, HoldsKind};
-use crate::config::{Booking, Kafka, Mail, Toss};
+use crate::config::{Booking, Kafka, Live, Mail, Toss};
 
 pub(super) fn booking(file: &file::BookingFile, problems: &mut Problems) -> Booking {
     problems.require(
@@ -58,6 +58,21 @@ pub(super) fn booking(file: &file::BookingFile, problems: &mut Problems) -> Book
         toss: file.toss.as_ref().map(|file| toss(file, problems)),
         mail: file.mail.as_ref().map(|file| mail(file, problems)),
         kafka: file.kafka.as_ref().map(|file| kafka(file, problems)),
+        live: live(&file.live, problems),
+    }
+}
+
+fn live(file: &file::LiveFile, problems: &mut Problems) -> Live {
+    problems.require(file.sockets >= 1, "booking.live.sockets", "expected at least 1");
+    problems.require(
+        file.idle_timeout.0 >= Duration::from_secs(3),
+        "booking.live.idle_timeout",
+        format!("expected at least \"3s\", found \"{}\"", file.idle_timeout),
+    );
+    Live {
+        sockets: file.sockets,
+        sockets_per_address: file.sockets_per_address,
+        idle_timeout: file.idle_timeout.0,
     }
 }
 

@@ -48,6 +48,7 @@ pub fn settings(database: &str) -> config::Booking {
         toss: None,
         mail: None,
         kafka: None,
+        live: config::Live { sockets: 20_000, sockets_per_address: 0, idle_timeout: Duration::from_secs(60) },
     }
 }
 
