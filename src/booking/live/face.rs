@@ -139,7 +139,7 @@ impl Face {
 
     /// A delta up to this face for somebody whose version is older than what is kept
     /// here; `changes` are those after `from`, and may go on beyond this face.
-    pub(super) fn from_long_ago(&self, from: u64, changes: &[(SeatIndex, SeatStatus)]) -> Option<Bytes> {
+    pub(super) fn missed_since(&self, from: u64, changes: &[(SeatIndex, SeatStatus)]) -> Option<Bytes> {
         let behind = self.version.checked_sub(from).filter(|behind| *behind <= MOST_IN_DELTA)?;
         let changes = changes.get(..usize::try_from(behind).ok()?)?;
         let known = changes.iter().all(|(seat, _)| seat.at() < self.statuses.len());

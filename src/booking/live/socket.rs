@@ -243,7 +243,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         };
         let (missed, now) = map.face(|face| {
             let now = Cursor { life: face.life(), version: face.version() };
-            (face.from_long_ago(version, &seats), now)
+            (face.missed_since(version, &seats), now)
         });
         if let Some(frame) = missed.filter(|_| now.life == life) {
             self.read.sent += frame.len() as u64;

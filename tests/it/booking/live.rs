@@ -1,5 +1,6 @@
 //! Live maps over real sockets.
 
+mod bad;
 mod seats;
 
 use serde_json::Value;

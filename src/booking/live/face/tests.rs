@@ -152,10 +152,10 @@ fn another_face_or_a_version_from_before_it_is_answered_with_all_seats() {
 fn what_was_missed_long_ago_is_told_up_to_this_face_and_no_further() {
     let face = Face::new(1, hall(4), seats(10, vec![SeatStatus::Available; 4]));
     let changes = [(SeatIndex(2), SeatStatus::Sold), (SeatIndex(3), SeatStatus::Held)];
-    let told = face.from_long_ago(9, &changes).expect("one is enough");
+    let told = face.missed_since(9, &changes).expect("one is enough");
     assert!(told.ends_with(br#""from":9,"to":10,"seats":[["A-1-2","SOLD"]]}"#), "{told:?}");
-    assert_eq!(face.from_long_ago(7, &changes), None, "one is missing");
-    assert_eq!(face.from_long_ago(11, &changes), None);
+    assert_eq!(face.missed_since(7, &changes), None, "one is missing");
+    assert_eq!(face.missed_since(11, &changes), None);
 }
 
 #[test]
