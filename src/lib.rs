@@ -19,7 +19,7 @@
 //! | [`cli`] | arguments → one mode | run, config, keys |
 //! | [`swarm`] | a simulated crowd, and what it saw checked | domain, clock |
 //! | [`booking`] | seats, holds, orders, payments: the office behind the gate | domain, clock, config, redis |
-//! | [`standin`] | a payment provider on this machine, for tests and the demo | domain, clock |
+//! | [`standin`] | a payment provider and a mailbox on this machine, for tests and the demo | domain, clock |
 //! | [`demo`] | gate and booking in one process | run, config |
 //! | [`keys`] | signing keys: made, kept, found again | config |
 

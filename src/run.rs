@@ -14,6 +14,7 @@ use pingora_core::protocols::l4::stream::L4BufferSettings;
 use pingora_core::server::configuration::{Opt, ServerConf};
 use pingora_core::server::{RunArgs, Server};
 use pingora_core::services::listening::Service;
+use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
 
@@ -28,7 +29,7 @@ use crate::lifecycle::{Lifecycle, Signals, raise_descriptor_limit};
 use crate::queue::Room;
 use crate::redis::Redis;
 use crate::server::{Bounds, Connections, Handler, HttpApp};
-use crate::standin::{self, StandIn};
+use crate::standin::{self, Mailbox, StandIn};
 use crate::store::{MemoryStore, RedisStore, Store};
 use crate::telemetry::{Metrics, start_logging};
 
@@ -190,6 +191,21 @@ impl Process {
     pub(crate) fn add_stand_in(&mut self, options: standin::Options) -> anyhow::Result<()> {
         let listen = options.listen;
         self.add_web("toss-stand-in", listen, StandIn::new(options, Arc::clone(&self.clock)).router())
+    }
+
+    /// Adds a mailbox with its page on `page`; answers where it takes mail, on a free
+    /// port of this machine.
+    ///
+    /// # Errors
+    /// When there is no port, or the page's address is taken.
+    pub(crate) fn add_mailbox(&mut self, page: SocketAddr) -> anyhow::Result<SocketAddr> {
+        let mailbox = Mailbox::new(Arc::clone(&self.clock));
+        let anywhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let listener = self.runtime.block_on(TcpListener::bind(anywhere)).context("mailbox")?;
+        let address = listener.local_addr().context("mailbox")?;
+        self.runtime.spawn(Arc::clone(&mailbox).serve(listener));
+        self.add_web("mailbox", page, mailbox.router())?;
+        Ok(address)
     }
 
     /// Adds an axum service with a listener of its own, in Pingora's descriptor table.

@@ -1,4 +1,4 @@
-//! `usher toss-stand-in`: a payment provider on this machine.
+//! `usher toss-stand-in`: a payment provider on this machine; and the demo's post.
 //!
 //! Speaks the wire format of Toss Payments' core API (version 2022-11-16:
 //! confirm, read, cancel, transactions), keeps its books in memory, and fails on
@@ -12,6 +12,7 @@ mod book;
 mod control;
 mod faults;
 mod hooks;
+mod mailbox;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ use crate::clock::Clock;
 use crate::domain::time::Timestamp;
 use book::Book;
 use hooks::Hooks;
+
+pub use mailbox::Mailbox;
 
 /// The key that the stand-in asks for when it is told no other.
 pub const SECRET_KEY: &str = "test_sk_usher_stand_in";

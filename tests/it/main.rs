@@ -2,6 +2,7 @@
 #![expect(unreachable_pub, reason = "nothing is outside of a test binary")]
 
 mod booking;
+mod demo;
 mod faults;
 mod gate;
 mod gates;
