@@ -182,6 +182,8 @@ pub struct Room {
     pub session_header: Option<http::HeaderName>,
     /// Requests that need no pass.
     pub bypass: Bypass,
+    /// What the app must keep to, or fewer are let in.
+    pub autotune: Option<crate::domain::autotune::Limits>,
 }
 
 /// Requests that need no pass.

@@ -5,6 +5,7 @@
 //! are parameters, so every failing case replays exactly.
 
 pub mod admission;
+pub mod autotune;
 pub mod best_available;
 pub mod estimate;
 pub mod id;

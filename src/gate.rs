@@ -15,6 +15,7 @@ pub mod bench;
 mod body;
 mod decide;
 mod forward;
+mod health;
 mod kind;
 mod lane;
 mod limit;
@@ -149,6 +150,7 @@ impl Gate {
             () = sweep => {}
             () = self.forwarder.sweep() => {}
             () = self.keep_shadows() => {}
+            () = self.tell_health() => {}
         }
     }
 

@@ -31,6 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::config;
+use crate::domain::autotune::Word;
 use crate::domain::estimate::Range;
 use crate::domain::id::{Epoch, PlaceNumber, VisitorId};
 use crate::domain::pace::Pace;
@@ -411,6 +412,15 @@ impl Room {
             self.memory.is_inside(visitor, pass);
         }
         Ok(extended)
+    }
+
+    /// A gate's word on the app, to the line.
+    ///
+    /// # Errors
+    /// [`StoreError`]
+    pub async fn hear(&self, word: Word) -> Result<(), StoreError> {
+        let name = self.config.load().name.clone();
+        self.store.hear(&name, word).await
     }
 
     /// Who holds a number.

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::domain::autotune::Word;
 use crate::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
 use crate::domain::line::{Known, LogEntry, PutBack, Settings, Standing};
 use crate::domain::opening::Rescheduled;
@@ -83,6 +84,8 @@ impl Overrides {
             closed: self.closed.unwrap_or(base.closed),
             draining: self.draining.unwrap_or(base.draining),
             opening: Rescheduled::apply(self.opening, base.opening),
+            // An operator's capacity stands whatever gates say of the app.
+            autotune: base.autotune && self.capacity.is_none(),
             ..base.clone()
         }
     }
@@ -199,6 +202,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Replaces what operators changed.
     async fn set_overrides(&self, room: &RoomName, overrides: &Overrides) -> Result<(), StoreError>;
+
+    /// A gate's word on the app; see [`crate::domain::autotune`].
+    async fn hear(&self, room: &RoomName, word: Word) -> Result<(), StoreError>;
 
     /// Calls so far that took so long that it should be looked into; 0 where
     /// none can.

@@ -39,6 +39,7 @@ pub struct Metrics {
     totals: IntGaugeVec,
     degraded: IntGaugeVec,
     over: IntGaugeVec,
+    capacity: IntGaugeVec,
     losses: IntGaugeVec,
     view_bytes: IntGaugeVec,
     slow_calls: IntGauge,
@@ -69,6 +70,11 @@ impl Metrics {
                 "usher_room_over_capacity",
                 "Visitors inside beyond the capacity: it was lowered, or a store lost the latest admissions.",
                 &["room"],
+            ),
+            capacity: gauge(
+                "usher_room_capacity",
+                "Visitors inside at once: as set, and as in force where the app is unwell.",
+                &["room", "which"],
             ),
             losses: gauge(
                 "usher_room_losses_total",
@@ -109,7 +115,9 @@ impl Metrics {
         self.slow_calls.set(as_i64(room.slow_calls()));
         let Some(standing) = &view.standing else { return };
         let inside = standing.called + standing.active;
-        self.over.with_label_values(&[name]).set(as_i64(inside.saturating_sub(view.settings.capacity)));
+        self.capacity.with_label_values(&[name, "set"]).set(as_i64(view.settings.capacity));
+        self.capacity.with_label_values(&[name, "in_force"]).set(as_i64(view.capacity()));
+        self.over.with_label_values(&[name]).set(as_i64(inside.saturating_sub(view.capacity())));
         self.losses.with_label_values(&[name]).set(as_i64(standing.recoveries));
         let states = [
             ("waiting", standing.waiting),

@@ -39,6 +39,7 @@ impl Crowd {
             draining: false,
             overflow: false,
             opening: None,
+            autotune: false,
         };
         let now = Timestamp::from_millis(1_700_000_000_000);
         let mut crowd = Self { line: Line::new(Epoch(1), settings), now, joined: 0 };

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
 use super::admission::Beat;
+use super::autotune::{Tuned, Word};
 use super::id::{Epoch, PlaceNumber, VisitorId};
 use super::opening::Opening;
 use super::pass::Pass;
@@ -61,6 +62,8 @@ pub struct Settings {
     pub overflow: bool,
     /// When the doors open; `None` = they are open.
     pub opening: Option<Opening>,
+    /// The capacity follows the gates' words on the app.
+    pub autotune: bool,
 }
 
 impl Settings {
@@ -150,6 +153,8 @@ pub struct Standing {
     pub recovering_until: Timestamp,
     /// How often it has.
     pub recoveries: u64,
+    /// What the capacity was lowered to for the app's sake, where it may be.
+    pub tuned: Option<u64>,
     /// Lines of this room that were cleared, the last one first.
     pub former: Vec<Epoch>,
     /// Counts since the line began.
@@ -186,6 +191,7 @@ pub struct Line {
     log_seq: u64,
     log: VecDeque<(u64, LogEntry)>,
     recovery: Recovery,
+    tuned: Tuned,
     former: Vec<Epoch>,
     totals: Totals,
 }
@@ -217,6 +223,7 @@ impl Line {
             log_seq: 0,
             log: VecDeque::new(),
             recovery: Recovery::default(),
+            tuned: Tuned::default(),
             former: Vec::new(),
             totals: Totals::default(),
         }
@@ -242,6 +249,21 @@ impl Line {
     /// Changes the limits from now on; places and passes stay as they are.
     pub fn configure(&mut self, settings: Settings) {
         self.settings = settings;
+    }
+
+    /// A gate's word on the app. The capacity in force follows it where the
+    /// settings say so.
+    pub fn hear(&mut self, word: Word, now: Timestamp) {
+        let now = self.clock(now);
+        if self.settings.autotune {
+            let inside = (self.called.len() + self.passes.len()) as u64;
+            self.tuned = self.tuned.heard(word, self.settings.capacity, inside, now);
+        }
+    }
+
+    /// The capacity in force.
+    fn capacity(&self) -> u64 {
+        if self.settings.autotune { self.tuned.of(self.settings.capacity) } else { self.settings.capacity }
     }
 
     /// A visitor shows up and wants in: its live place, a new one at the tail,
@@ -379,6 +401,7 @@ impl Line {
             holiday_until: self.holiday_until,
             recovering_until: self.recovery.until,
             recoveries: self.recovery.count,
+            tuned: self.tuned.capacity.filter(|_| self.settings.autotune),
             former: self.former.clone(),
             totals: self.totals,
         }

@@ -220,6 +220,9 @@ impl Order {
     where
         I: AsyncRead + AsyncWrite + Unpin + Send,
     {
+        if !failure.is_the_visitors() {
+            self.gate.note_health(&self.site, Some(self.now), true);
+        }
         let response = self.gate.failed(&self.site, failure, self.language, self.page, &self.inside);
         let response = if visitor.is_last() { close(response) } else { response };
         let (head, body) = response.into_parts();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
+use super::health::Health;
 use super::session::Sessions;
 use super::shadow::Shadows;
 use super::upstream::Upstreams;
@@ -22,6 +23,7 @@ pub(super) struct Site {
     pub(super) upstreams: Arc<Upstreams>,
     pub(super) sessions: Sessions,
     pub(super) shadows: Shadows,
+    pub(super) health: Health,
     /// `/queue/status?room=NAME`
     pub(super) status_url: String,
     /// `Usher-Room`
@@ -36,6 +38,7 @@ impl Site {
             upstreams: Upstreams::new(&config.upstreams),
             sessions: Sessions::default(),
             shadows: Shadows::default(),
+            health: Health::default(),
             status_url: format!("/queue/status?room={}", config.name),
             room_header: HeaderValue::from_str(config.name.as_str()).expect("a room name is visible ASCII"),
             room,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::header::{CACHE_CONTROL, HOST};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 
 use super::answer::{Grant, close, language, retry_after, set_tokens};
 use super::arrive::{Arrived, How, recall};
@@ -226,12 +226,20 @@ impl Gate {
         let language = language(&parts.headers);
         let renewal = self.renewal(&site, &inside, now);
         self.introduce_in(&site, &mut parts, address, &inside, now);
+        let asked_at = body.is_end_stream().then(|| site.room.now());
         let sent = async {
             if tunnel {
                 let ends = until_out(Arc::clone(&site), inside.pass);
                 self.forwarder.tunnel(parts, body, &site.upstreams, ends).await
             } else {
-                self.forwarder.forward(parts, body, &site.upstreams).await
+                let sent = self.forwarder.forward(parts, body, &site.upstreams).await;
+                // A visitor's own failure says nothing of the app.
+                match &sent {
+                    Ok(response) => self.note_health(&site, asked_at, response.status().is_server_error()),
+                    Err(failure) if !failure.is_the_visitors() => self.note_health(&site, asked_at, true),
+                    Err(_) => {}
+                }
+                sent
             }
         };
         let (sent, renewed) = tokio::join!(sent, renewal);

@@ -79,6 +79,15 @@ impl View {
         self.settings.closed && self.overrides.sold_out == Some(true)
     }
 
+    /// Visitors inside at once, as in force: lowered where the app is unwell.
+    #[must_use]
+    pub fn capacity(&self) -> u64 {
+        let tuned = self.standing.as_ref().and_then(|standing| standing.tuned);
+        tuned
+            .filter(|_| self.settings.autotune)
+            .map_or(self.settings.capacity, |n| n.min(self.settings.capacity))
+    }
+
     /// The opening, while it is ahead.
     #[must_use]
     pub fn opening(&self, now: Timestamp) -> Option<Opening> {
@@ -118,7 +127,7 @@ impl View {
             return 0;
         };
         let inside = standing.called + standing.active + standing.returning;
-        self.settings.capacity.saturating_sub(inside)
+        self.capacity().saturating_sub(inside)
     }
 
     /// Whether an outage ended a moment ago.

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use super::beats::Beats;
 use super::{LogPage, Overrides, Report, Store, StoreError};
 use crate::clock::Clock;
+use crate::domain::autotune::Word;
 use crate::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
 use crate::domain::line::{Known, Line, PutBack, Settings, Standing};
 use crate::domain::pass::Pass;
@@ -182,6 +183,10 @@ impl Store for MemoryStore {
             room.overrides = overrides.clone();
             room.line.configure(overrides.apply(&room.base));
         })
+    }
+
+    async fn hear(&self, room: &RoomName, word: Word) -> Result<(), StoreError> {
+        self.with(room, |room, now| room.line.hear(word, now))
     }
 
     async fn clear(&self, room: &RoomName, epoch: Epoch, known: Epoch) -> Result<(), StoreError> {

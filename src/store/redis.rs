@@ -32,6 +32,7 @@ use redis::{Value, cmd};
 use super::beats::Beats;
 use super::{LogPage, Overrides, Report, Store, StoreError};
 use crate::clock::{Clock, SystemClock};
+use crate::domain::autotune::Word;
 use crate::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
 use crate::domain::line::{CHUNK, Known, PutBack, Settings};
 use crate::domain::pass::Pass;
@@ -302,6 +303,11 @@ impl Store for RedisStore {
 
     async fn set_overrides(&self, room: &RoomName, overrides: &Overrides) -> Result<(), StoreError> {
         self.read(room, &self.scripts.set_overrides, wire::overrides(overrides)).await.map(drop)
+    }
+
+    async fn hear(&self, room: &RoomName, word: Word) -> Result<(), StoreError> {
+        let word = if word == Word::Well { "well" } else { "unwell" };
+        self.act(room, &self.scripts.hear, vec![Arg::Text(word)]).await.map(drop)
     }
 
     fn slow_calls(&self) -> u64 {

@@ -1,6 +1,7 @@
 //! The contract of the gate, over HTTP.
 
 mod admin;
+mod autotune;
 mod command;
 mod doors;
 mod forward;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{Problems, networks};
 use crate::config::file::{self, PassBinding};
 use crate::config::{Bypass, Mode, Order, Room};
+use crate::domain::autotune::Limits;
 use crate::domain::line::Settings;
 use crate::domain::opening::Opening;
 use crate::domain::time::Timestamp;
@@ -133,6 +134,7 @@ fn room(
         on_store_down: file.on_store_down,
         session_header,
         bypass: bypass(&file.bypass, at, problems),
+        autotune: file.autotune.as_ref().map(|autotune| self::autotune(autotune, at, problems)),
     })
 }
 
@@ -141,7 +143,6 @@ fn not_yet(file: &file::RoomFile, warnings: &mut Vec<String>) {
     let pairs = [
         (file.order == Order::Draw, "order = \"draw\" (the line is first come, first served)"),
         (file.pass_binding == PassBinding::Rotate, "pass_binding = \"rotate\" (passes are not bound)"),
-        (file.autotune.is_some(), "autotune (limits stay as set)"),
         (file.page.is_some(), "page (the built-in page is shown)"),
     ];
     for (set, what) in pairs {
@@ -206,8 +207,28 @@ fn line(file: &file::RoomFile, at: &str, problems: &mut Problems) -> Settings {
         draining: false,
         // What is counted is who would have had to wait.
         overflow: matches!(file.mode, Mode::Overflow | Mode::Shadow),
+        autotune: file.autotune.is_some(),
         opening: file.opening.as_ref().and_then(|opening| self::opening(opening, at, problems)),
     }
+}
+
+fn autotune(file: &file::AutotuneFile, at: &str, problems: &mut Problems) -> Limits {
+    problems.require(
+        file.p95.is_some() || file.errors.is_some(),
+        format!("{at}.autotune"),
+        "expected p95, errors or both",
+    );
+    if let Some(p95) = file.p95 {
+        problems.require(!p95.0.is_zero(), format!("{at}.autotune.p95"), "expected more than \"0s\"");
+    }
+    if let Some(errors) = file.errors {
+        problems.require(
+            (0.0..1.0).contains(&errors),
+            format!("{at}.autotune.errors"),
+            format!("expected a share of 0 or more and below 1, found {errors}"),
+        );
+    }
+    Limits { p95: file.p95.map(|span| span.0), errors: file.errors }
 }
 
 /// Without `prequeue` nobody gathers: the line begins when the doors open.

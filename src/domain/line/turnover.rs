@@ -112,7 +112,7 @@ impl Line {
         }
         Bounds {
             batch: self.settings.batch,
-            capacity: self.settings.capacity,
+            capacity: self.capacity(),
             inside: (self.called.len() + self.passes.len()) as u64,
             rate_per_minute: self.settings.rate_per_minute,
             last_minute: self.recent.iter().map(|&(_, n)| n).sum(),

@@ -130,6 +130,8 @@ impl<'a, 'd, I: AsyncRead + AsyncWrite + Unpin + Send> Exchange<'a, 'd, I> {
             return Ok(Found::Interim(head.bytes));
         }
         self.keeps = head.keeps;
+        let Order { gate, site, now, .. } = &*self.order;
+        gate.note_health(site, Some(*now), head.status.is_server_error());
         if head.is_special {
             return Ok(Found::Words(Box::new(Words {
                 status: head.status,

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::*;
 use crate::clock::{Clock, ManualClock};
 use crate::config;
+use crate::domain::autotune::Word;
 use crate::domain::id::{Epoch, RoomName, VisitorId};
 use crate::domain::line::{Known, PutBack, Settings};
 use crate::domain::pass::Pass;
@@ -115,6 +116,10 @@ impl Store for Faulty {
 
     async fn set_overrides(&self, room: &RoomName, overrides: &Overrides) -> Result<(), StoreError> {
         self.lines.set_overrides(room, overrides).await
+    }
+
+    async fn hear(&self, room: &RoomName, word: Word) -> Result<(), StoreError> {
+        self.lines.hear(room, word).await
     }
 
     async fn clear(&self, room: &RoomName, epoch: Epoch, known: Epoch) -> Result<(), StoreError> {

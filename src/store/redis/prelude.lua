@@ -40,6 +40,14 @@ end
 
 local function is_set(name) return limit(name) == 1 end
 
+-- Whether the capacity follows the app's health, and what is in force of it.
+local function is_tuned() return room['base:autotune'] == '1' and not room['set:capacity'] end
+
+local function capacity()
+  local set, tuned = limit('capacity'), tonumber(room.tuned)
+  return is_tuned() and tuned and math.min(tuned, set) or set
+end
+
 -- When the doors open; nil = they are open. A change is of one opening only.
 local function opens_at()
   local base = tonumber(room['base:opens_at'])

@@ -4,6 +4,7 @@
 //! its own text. Joining and admitting are refused by a full Redis before their
 //! first write; what frees memory or only looks is not, or it could never drain.
 
+use crate::domain::autotune::{HOLD, LEFT, RISE, STEP};
 use crate::domain::line::{CHUNK, FORMER, LOG_KEPT, REMEMBERED, SWEEP};
 use crate::redis::Script;
 
@@ -32,6 +33,7 @@ pub(super) struct Scripts {
     pub(super) extend: Script,
     pub(super) holder: Script,
     pub(super) log: Script,
+    pub(super) hear: Script,
     pub(super) set_overrides: Script,
     pub(super) clear: Script,
 }
@@ -51,10 +53,18 @@ impl Scripts {
             extend: script(ALLOWED_WHEN_FULL, &[PLACES, include_str!("extend.lua")]),
             holder: script(READS_ONLY, &[include_str!("holder.lua")]),
             log: script(READS_ONLY, &[include_str!("log.lua")]),
+            hear: script(ALLOWED_WHEN_FULL, &[&tuning(), include_str!("hear.lua")]),
             set_overrides: script(ALLOWED_WHEN_FULL, &[include_str!("set_overrides.lua")]),
             clear: script(ALLOWED_WHEN_FULL, &[include_str!("clear.lua")]),
         }
     }
+}
+
+/// The model's constants of a capacity that follows the app.
+fn tuning() -> String {
+    let (part, whole) = LEFT;
+    let [step, hold] = [STEP, HOLD].map(|time| time.as_millis());
+    format!("local STEP, HOLD, PART, WHOLE, RISE = {step}, {hold}, {part}, {whole}, {RISE}")
 }
 
 fn script(header: &str, parts: &[&str]) -> Script {

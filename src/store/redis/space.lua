@@ -35,7 +35,7 @@ end
 
 local function space()
   local inside = call('ZCARD', CALLED) + call('ZCARD', PASSES)
-  local free = math.max(0, limit('capacity') - inside)
+  local free = math.max(0, capacity() - inside)
   local rate = limit('rate_per_minute')
   local left = rate and math.max(0, rate - last_minute()) or free
   return math.min(limit('batch'), free, left)

@@ -78,6 +78,7 @@ pub(super) fn settings(settings: &Settings) -> Vec<Arg<'static>> {
         ("closed", flag(settings.closed)),
         ("draining", flag(settings.draining)),
         ("overflow", flag(settings.overflow)),
+        ("autotune", flag(settings.autotune)),
         ("opens_at", instant(settings.opening.map(|opening| opening.at))),
         ("gather_from", instant(settings.opening.map(|opening| opening.gather_from))),
     ];
@@ -266,6 +267,7 @@ fn read_standing(reply: &Value) -> Read<Standing> {
         holiday_until: Timestamp::from_millis(next()?),
         recovering_until: Timestamp::from_millis(next()?),
         recoveries: next()?,
+        tuned: Some(next()?).filter(|&capacity| capacity > 0),
         former: Vec::new(),
         totals: Totals {
             joined: next()?,

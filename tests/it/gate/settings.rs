@@ -26,7 +26,7 @@ fn settings_that_cannot_be_used_end_with_2_and_name_file_line_key_and_what_was_e
     let twice = format!(
         "{GOOD}paths = [\"/a\"]\n[[room]]\nname = \"b\"\nupstreams = [\"http://h:1\"]\npaths = [\"/a\"]\n"
     );
-    let cases: [(&str, String, &[&str]); 15] = [
+    let cases: [(&str, String, &[&str]); 17] = [
         ("unknown key", format!("{GOOD}colour = 1\n"), &[":3", "colour", "expected"]),
         ("unknown section", format!("[gates]\n{GOOD}"), &[":1", "gates", "expected"]),
         ("wrong type", format!("{GOOD}capacity = \"many\"\n"), &[":3", "capacity", "expected"]),
@@ -55,6 +55,16 @@ fn settings_that_cannot_be_used_end_with_2_and_name_file_line_key_and_what_was_e
             "open admin",
             format!("[admin]\nlisten = \"0.0.0.0:8081\"\n{GOOD}"),
             &["admin.token", "expected a token"],
+        ),
+        (
+            "an autotune of nothing",
+            format!("{GOOD}autotune = {{}}\n"),
+            &[":3", "room[0].autotune", "p95, errors or both"],
+        ),
+        (
+            "a share above 1",
+            format!("{GOOD}autotune = {{ errors = 2.0 }}\n"),
+            &[":3", "room[0].autotune.errors", "expected a share"],
         ),
         (
             "an opening without an offset",

@@ -82,6 +82,8 @@ over_every_store! {
         a_paused_room_takes_and_does_not_admit
         before_the_opening_people_gather_and_nobody_goes_in
         an_operators_word_moves_one_opening_only
+        the_capacity_follows_the_app_and_comes_back
+        an_operators_capacity_stands_whatever_the_app_does
         overflow_admits_at_once_while_there_is_room_and_nobody_waits
         changes_hold_until_replaced
     }

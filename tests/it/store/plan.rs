@@ -5,6 +5,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use usher::clock::{Clock, ManualClock};
+use usher::domain::autotune::Word;
 use usher::domain::id::{Epoch, PlaceNumber, VisitorId};
 use usher::domain::line::{Known, PutBack, Settings};
 use usher::domain::opening::{Opening, Rescheduled};
@@ -41,6 +42,7 @@ pub(crate) enum Step {
     Waiting(PlaceNumber, usize),
     Revoked,
     Change(Overrides),
+    Hear(Word),
     /// How far a gate knew the line, and the window.
     Reopen(Known, Duration, Settings),
     ComeBack(Vec<(VisitorId, PlaceNumber, Timestamp)>),
@@ -85,6 +87,7 @@ impl Step {
             Self::Log(after, limit) => told(&store.log(room, *after, *limit).await),
             Self::Waiting(after, limit) => told(&store.waiting(room, *after, *limit).await),
             Self::Revoked => told(&store.revoked(room).await),
+            Self::Hear(word) => told(&store.hear(room, *word).await),
             Self::Change(changes) => told(&store.set_overrides(room, changes).await),
             Self::Reopen(known, window, settings) => {
                 told(&store.reopen(room, known, *window, settings).await)
@@ -165,6 +168,7 @@ impl Dice {
             draining: self.one_in(20),
             overflow: self.one_in(4),
             opening: self.one_in(6).then(|| self.opening()),
+            autotune: self.one_in(2),
         }
     }
 
@@ -225,7 +229,8 @@ impl Dice {
                 steps.push(Step::MakeRoom);
                 Step::Admit
             }
-            56..=59 => Step::MakeRoom,
+            56..=57 => Step::MakeRoom,
+            58..=59 => Step::Hear(if self.one_in(3) { Word::Well } else { Word::Unwell }),
             60..=61 => Step::Admit,
             62..=63 => Step::AdmitFor(self.known()),
             64..=103 => Step::Join(self.few(|dice| (dice.visitor(), Intent::Join))),

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use usher::clock::{Clock, ManualClock};
+use usher::domain::autotune::Word;
 use usher::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
 use usher::domain::line::{Known, LogEntry, PutBack, Settings};
 use usher::domain::pass::Pass;
@@ -49,9 +50,11 @@ enum Bug {
     WhoWasOutComesBack,
     /// Nobody waits for the opening.
     DoorsAreAlwaysOpen,
+    /// The capacity stays however the app fares.
+    EveryWordIsGood,
 }
 
-const BUGS: [Bug; 12] = [
+const BUGS: [Bug; 13] = [
     Bug::JoinIsNotIdempotent,
     Bug::ArrivalsAreReversed,
     Bug::TickActsTwice,
@@ -64,6 +67,7 @@ const BUGS: [Bug; 12] = [
     Bug::LostPlacesStayLost,
     Bug::WhoWasOutComesBack,
     Bug::DoorsAreAlwaysOpen,
+    Bug::EveryWordIsGood,
 ];
 
 #[tokio::test]
@@ -260,6 +264,11 @@ impl Store for Faulty {
 
     async fn set_overrides(&self, room: &RoomName, overrides: &Overrides) -> Result<(), StoreError> {
         self.inner.set_overrides(room, overrides).await
+    }
+
+    async fn hear(&self, room: &RoomName, word: Word) -> Result<(), StoreError> {
+        let word = if self.bug == Bug::EveryWordIsGood { Word::Well } else { word };
+        self.inner.hear(room, word).await
     }
 
     async fn clear(&self, room: &RoomName, epoch: Epoch, known: Epoch) -> Result<(), StoreError> {

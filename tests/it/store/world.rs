@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use usher::clock::ManualClock;
+use usher::domain::autotune::Word;
 use usher::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
 use usher::domain::line::{Known, PutBack, Settings, Standing};
 use usher::domain::place::{Intent, Reason, Turn};
@@ -56,6 +57,7 @@ pub(crate) fn settings() -> Settings {
         draining: false,
         overflow: false,
         opening: None,
+        autotune: false,
     }
 }
 
@@ -240,6 +242,7 @@ pub(crate) async fn expect_no_room(store: &dyn Store, room: &RoomName) {
     assert_eq!(store.log(room, 0, 1).await.map(drop), gone);
     assert_eq!(store.waiting(room, PlaceNumber(0), 1).await.map(drop), gone);
     assert_eq!(store.revoked(room).await.map(drop), gone);
+    assert_eq!(store.hear(room, Word::Well).await, gone);
     assert_eq!(store.set_overrides(room, &Overrides::default()).await, gone);
     assert_eq!(store.come_back(room, &[(visitor(1), number, START)]).await.map(drop), gone);
     assert_eq!(store.put_back(room, &PutBack::Drop(vec![number])).await, gone);

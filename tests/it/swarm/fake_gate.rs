@@ -108,6 +108,7 @@ impl State {
             draining: false,
             overflow: false,
             opening: None,
+            autotune: false,
         };
         Self {
             clock: SystemClock::new(),

@@ -27,6 +27,7 @@ fn settings() -> Settings {
         draining: false,
         overflow: false,
         opening: None,
+        autotune: false,
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use usher::domain::autotune::Word;
 use usher::domain::id::Epoch;
 use usher::domain::line::Settings;
 use usher::domain::opening::{Opening, Rescheduled};
 use usher::domain::place::{Reason, Turn};
 use usher::store::Overrides;
 
-use crate::store::world::{SECOND, START, World, number, room, settings};
+use crate::store::world::{SECOND, START, World, number, patient, room, settings};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -111,6 +112,59 @@ pub(super) async fn an_operators_word_moves_one_opening_only(mut world: World) {
     world.change(Overrides::default()).await;
     world.join(3).await;
     assert_eq!(world.ticks(2).await.totals.admitted, 2, "as in the settings again");
+}
+
+pub(super) async fn the_capacity_follows_the_app_and_comes_back(mut world: World) {
+    let settings = Settings { autotune: true, capacity: 50, batch: 50, ..patient() };
+    world.open(settings.clone()).await;
+    world.join_all(1..=30).await;
+    assert_eq!(world.tick().await.tuned, None);
+    let hear = async |word| world.store.hear(&room(), word).await.expect("heard");
+    hear(Word::Well).await;
+    assert_eq!(world.standing().await.tuned, None, "there is nothing to raise");
+    hear(Word::Unwell).await;
+    hear(Word::Unwell).await;
+    assert_eq!(world.standing().await.tuned, Some(24), "four fifths of who is inside, once a step");
+    world.join_all(31..=60).await;
+    for n in 1..=6 {
+        world.end(n, Reason::Left).await;
+    }
+    world.pass(SECOND);
+    assert_eq!(world.tick().await.admitted, 0, "24 are called still");
+    world.end(7, Reason::Left).await;
+    world.pass(SECOND);
+    assert_eq!(world.tick().await.admitted, 1);
+    world.pass(SECOND * 3);
+    hear(Word::Unwell).await;
+    assert_eq!(world.standing().await.tuned, Some(19));
+    world.pass(SECOND * 30 - MS);
+    hear(Word::Well).await;
+    assert_eq!(world.standing().await.tuned, Some(19), "held after it was lowered");
+    world.pass(MS);
+    hear(Word::Well).await;
+    assert_eq!(world.standing().await.tuned, Some(20));
+    for _ in 0..30 {
+        world.pass(SECOND * 5);
+        hear(Word::Well).await;
+    }
+    assert_eq!(world.standing().await.tuned, None, "as set, and no further");
+    hear(Word::Unwell).await;
+    world.open(Settings { autotune: false, ..settings }).await;
+    assert_eq!(world.standing().await.tuned, None, "nobody asks any more");
+}
+
+pub(super) async fn an_operators_capacity_stands_whatever_the_app_does(mut world: World) {
+    world.open(Settings { autotune: true, capacity: 50, batch: 50, ..patient() }).await;
+    world.join_all(1..=40).await;
+    world.store.hear(&room(), Word::Unwell).await.expect("heard");
+    assert_eq!(world.standing().await.tuned, Some(1));
+    world.change(Overrides { capacity: Some(30), ..Overrides::default() }).await;
+    world.pass(SECOND * 5);
+    world.store.hear(&room(), Word::Unwell).await.expect("heard");
+    let standing = world.tick().await;
+    assert_eq!((standing.admitted, standing.tuned), (30, None));
+    world.change(Overrides::default()).await;
+    assert_eq!(world.standing().await.tuned, Some(1), "as before the operator's word");
 }
 
 pub(super) async fn overflow_admits_at_once_while_there_is_room_and_nobody_waits(mut world: World) {
