@@ -5,6 +5,7 @@
 //! say: it is loaded into the store before the first hold of an event is given.
 
 mod api;
+mod heal;
 mod redis;
 mod store;
 
@@ -38,6 +39,8 @@ pub struct Holds {
     loading: tokio::sync::Mutex<()>,
     /// Holds of which it is not known whether they were given, or given back.
     doubts: Mutex<VecDeque<Doubt>>,
+    /// What the store has told.
+    told: heal::Told,
 }
 
 /// A hold that nobody may use, to be undone when the store answers.
@@ -70,7 +73,13 @@ impl Holds {
     /// Over a store that may be empty, or shared with others.
     #[must_use]
     pub fn new(store: Arc<dyn HoldStore>, db: Db) -> Self {
-        Self { store, db, loading: tokio::sync::Mutex::default(), doubts: Mutex::default() }
+        Self {
+            store,
+            db,
+            loading: tokio::sync::Mutex::default(),
+            doubts: Mutex::default(),
+            told: heal::Told::default(),
+        }
     }
 
     /// Keeps all the wanted seats, or none.
@@ -109,12 +118,20 @@ impl Holds {
         wanted: &Wanted,
         now: Timestamp,
     ) -> Result<Hold, HoldStoreError> {
-        for _ in 0..2 {
+        let before = self.told.before(event);
+        for ask in 0..2 {
             match self.store.hold(event, wanted.clone(), now).await {
                 Err(HoldStoreError::Away(why)) => tracing::debug!(%why, %event, "a hold without an answer"),
-                answer => return answer,
+                answer => {
+                    // Asked again, it may be the one given before.
+                    if let (0, Ok(hold)) = (ask, &answer) {
+                        self.told.epoch(event, before, hold.epoch);
+                    }
+                    return answer;
+                }
             }
         }
+        self.told.suspect();
         self.doubt(event, wanted.id, wanted.until);
         Err(HoldStoreError::Away("no answer to a hold".into()))
     }
@@ -172,7 +189,10 @@ impl Holds {
         let _none_loads = self.loading.lock().await;
         match self.store.settle(event, seats, epoch, outcome).await {
             Ok(()) | Err(HoldStoreError::NotLoaded) => {}
-            Err(error) => tracing::warn!(%error, %event, "the hold store missed a change"),
+            Err(error) => {
+                tracing::warn!(%error, %event, "the hold store missed a change");
+                self.told.suspect();
+            }
         }
     }
 
@@ -181,13 +201,20 @@ impl Holds {
     /// # Errors
     /// `unavailable`
     pub async fn seats(&self, layout: &Layout, now: Timestamp) -> Result<Seats, Problem> {
-        match self.store.seats(&layout.id, now).await {
-            Err(HoldStoreError::NotLoaded) => {}
-            Ok(seats) if seats.statuses.len() < layout.chairs.len() => {}
-            other => return Ok(other?),
+        let before = self.told.before(&layout.id);
+        let mut seats = self.store.seats(&layout.id, now).await;
+        let missing = match &seats {
+            Err(HoldStoreError::NotLoaded) => true,
+            Ok(seats) => seats.statuses.len() < layout.chairs.len(),
+            Err(_) => false,
+        };
+        if missing {
+            self.load(layout).await?;
+            seats = self.store.seats(&layout.id, now).await;
         }
-        self.load(layout).await?;
-        Ok(self.store.seats(&layout.id, now).await?)
+        let seats = seats?;
+        self.told.version(&layout.id, before, seats.version);
+        Ok(seats)
     }
 
     /// What changed after a version that an earlier answer told.
@@ -224,7 +251,11 @@ impl Holds {
     /// # Errors
     /// [`HoldStoreError`]
     pub async fn sweep(&self, now: Timestamp) -> Result<Vec<Kept>, HoldStoreError> {
-        self.store.sweep(now).await
+        let over = self.store.sweep(now).await;
+        if over.is_err() {
+            self.told.suspect();
+        }
+        over
     }
 
     /// Holds whose clock is stopped.
@@ -237,6 +268,7 @@ impl Holds {
 
     /// Drops a removed event.
     pub async fn forget(&self, event: &EventId) {
+        self.told.forget(event);
         if let Err(error) = self.store.forget(event).await {
             tracing::warn!(%error, %event, "the hold store keeps a removed event");
         }

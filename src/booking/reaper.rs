@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::Booking;
 use super::db::{DbError, RowExt as _};
 use super::holds::Kept;
+use super::problem::Problem;
 use crate::domain::order::OrderStatus;
 use crate::domain::seat::Outcome;
 
@@ -20,6 +21,8 @@ const EVERY: Duration = Duration::from_millis(500);
 /// A hold stopped for longer is compared with its order; above the time any
 /// request may take, so that none is between stopping the clock and its commit.
 const OVERDUE: Duration = Duration::from_secs(60);
+/// Sweeps between two comparisons of hold store and database, the first at once.
+const HEAL_EVERY: u32 = 120;
 /// Sweeps between two tidyings.
 const TIDY_EVERY: u32 = 120;
 
@@ -32,8 +35,14 @@ impl Booking {
     pub async fn reap_once(&self) -> Result<(), DbError> {
         let now = self.now();
         match self.holds.sweep(now).await {
-            Ok(over) if !over.is_empty() => tracing::debug!(holds = over.len(), "holds ran out"),
-            Ok(_) => {}
+            Ok(over) => {
+                if !over.is_empty() {
+                    tracing::debug!(holds = over.len(), "holds ran out");
+                }
+                if self.holds.take_suspicion() {
+                    self.heal().await;
+                }
+            }
             Err(error) => tracing::warn!(%error, "hold store away"),
         }
         self.holds.undo_doubts(now).await;
@@ -47,6 +56,28 @@ impl Booking {
             }
         }
         Ok(())
+    }
+
+    /// Brings the hold store in line with the database; how many seats were put right.
+    ///
+    /// # Errors
+    /// `unavailable`; what was not put right is by the next time.
+    pub async fn heal_once(&self) -> Result<usize, Problem> {
+        let mut mended = 0;
+        for event in self.holds.events().await? {
+            // One that was removed in this moment is left alone.
+            if let Some(layout) = self.layouts.get(&event).await? {
+                mended += self.holds.heal(&layout, self.now()).await?;
+            }
+        }
+        Ok(mended)
+    }
+
+    async fn heal(&self) {
+        if let Err(problem) = self.heal_once().await {
+            tracing::warn!(code = problem.code().as_str(), "the hold store is not healed yet");
+            self.holds.suspect();
+        }
     }
 
     /// Drops what nobody will ask for any more.
@@ -94,6 +125,9 @@ impl Booking {
         let mut sweeps = 0_u32;
         while shutdown.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
             sweeps = sweeps.wrapping_add(1);
+            if sweeps % HEAL_EVERY == 1 {
+                self.holds.suspect();
+            }
             let mut done = self.reap_once().await;
             if done.is_ok() && sweeps % TIDY_EVERY == 1 {
                 done = self.tidy_once().await;

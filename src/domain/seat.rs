@@ -1,9 +1,11 @@
 //! One chair, and what may happen to it.
 //!
 //! Owns the names of seats, holds and their epochs, and the life of a single
-//! seat. [`floor`] puts an event's seats and holds together.
+//! seat. [`floor`] puts an event's seats and holds together, [`heal`] compares
+//! one with the database.
 
 pub mod floor;
+pub mod heal;
 
 use std::fmt;
 use std::str::FromStr;

@@ -29,7 +29,7 @@ use redis::{Value, cmd};
 
 use super::store::{HoldStore, HoldStoreError, Kept, Seats};
 use crate::domain::order::AccountId;
-use crate::domain::seat::floor::{Changes, Hold, HoldError, Wanted};
+use crate::domain::seat::floor::{Changes, Hold, HoldError, Inside, Wanted};
 use crate::domain::seat::{EventId, HoldEpoch, HoldId, Outcome, Seat, SeatIndex, SeatStatus};
 use crate::domain::time::{Timestamp, millis};
 use crate::redis::{CallError, Redis, Script};
@@ -63,6 +63,7 @@ pub struct RedisHolds {
     loosen: Script,
     settle: Script,
     seats: Script,
+    inside: Script,
     sweep: Script,
     paying: Script,
 }
@@ -90,6 +91,7 @@ impl RedisHolds {
             loosen: always(include_str!("redis/loosen.lua")),
             settle: always(include_str!("redis/settle.lua")),
             seats: always(include_str!("redis/seats.lua")),
+            inside: always(include_str!("redis/inside.lua")),
             sweep: always(include_str!("redis/sweep.lua")),
             paying: always(include_str!("redis/paying.lua")),
         }
@@ -123,15 +125,6 @@ impl RedisHolds {
         let found = tags.get(&id.tag()).cloned().unwrap_or_default();
         *self.tags.lock() = tags;
         Ok(found)
-    }
-
-    async fn events(&self) -> Result<Vec<EventId>, HoldStoreError> {
-        let reply = self.redis.query(cmd("SMEMBERS").arg(self.events_key())).await?;
-        let parse = |event: &Value| text(event)?.parse().map_err(|_| unexpected());
-        match &reply {
-            Value::Set(events) | Value::Array(events) => events.iter().map(parse).collect(),
-            _ => Err(unexpected()),
-        }
     }
 
     /// Runs an operation on one hold of `owner`.
@@ -332,6 +325,32 @@ impl HoldStore for RedisHolds {
         }
     }
 
+    async fn events(&self) -> Result<Vec<EventId>, HoldStoreError> {
+        let reply = self.redis.query(cmd("SMEMBERS").arg(self.events_key())).await?;
+        let parse = |event: &Value| text(event)?.parse().map_err(|_| unexpected());
+        match &reply {
+            Value::Set(events) | Value::Array(events) => events.iter().map(parse).collect(),
+            _ => Err(unexpected()),
+        }
+    }
+
+    async fn inside(&self, event: &EventId) -> Result<Inside, HoldStoreError> {
+        let reply = self.call(event, &self.inside, &[b""]).await?;
+        let [epoch, version, status, epochs, holds] = list(&reply)? else { return Err(unexpected()) };
+        let epochs = bytes(epochs)?.chunks_exact(EPOCH_BYTES).map(read_epoch);
+        let seats = bytes(status)?.iter().zip(epochs).map(|(letter, epoch)| seat(*letter, epoch));
+        let hold = |pair: &[Value]| {
+            let epoch = HoldEpoch::from_u64(number(text(&pair[0])?)?);
+            Ok((epoch, text(&pair[1])?.parse().map_err(|_| unexpected())?))
+        };
+        Ok(Inside {
+            epoch: HoldEpoch::from_u64(number(text(epoch)?)?),
+            version: number(text(version)?)?,
+            seats: seats.collect::<Result<_, _>>()?,
+            holds: list(holds)?.chunks_exact(2).map(hold).collect::<Result<_, HoldStoreError>>()?,
+        })
+    }
+
     async fn sweep(&self, now: Timestamp) -> Result<Vec<Kept>, HoldStoreError> {
         self.over_all(&self.sweep, &now.as_millis().to_string()).await
     }
@@ -365,6 +384,21 @@ const fn letter(seat: Seat) -> u8 {
     }
 }
 
+/// A seat by its letter and epoch.
+fn seat(letter: u8, epoch: HoldEpoch) -> Result<Seat, HoldStoreError> {
+    match letter {
+        b'F' => Ok(Seat::Free),
+        b'H' => Ok(Seat::Held(epoch)),
+        b'P' => Ok(Seat::Paying(epoch)),
+        b'S' => Ok(Seat::Sold(epoch)),
+        _ => Err(unexpected()),
+    }
+}
+
+fn read_epoch(bytes: &[u8]) -> HoldEpoch {
+    HoldEpoch::from_u64(bytes.iter().fold(0, |epoch, byte| epoch << 8 | u64::from(*byte)))
+}
+
 /// A seat's letter as everybody sees it.
 fn seen(letter: u8) -> Result<SeatStatus, HoldStoreError> {
     match letter {
@@ -384,6 +418,10 @@ fn read_change(text: &str) -> Result<(SeatIndex, SeatStatus), HoldStoreError> {
 
 fn list(reply: &Value) -> Result<&[Value], HoldStoreError> {
     if let Value::Array(items) = reply { Ok(items) } else { Err(unexpected()) }
+}
+
+fn bytes(reply: &Value) -> Result<&[u8], HoldStoreError> {
+    if let Value::BulkString(bytes) = reply { Ok(bytes) } else { Err(unexpected()) }
 }
 
 fn text(reply: &Value) -> Result<&str, HoldStoreError> {

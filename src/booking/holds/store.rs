@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use crate::domain::order::AccountId;
-use crate::domain::seat::floor::{Changes, Floor, Hold, HoldError, Wanted};
+use crate::domain::seat::floor::{Changes, Floor, Hold, HoldError, Inside, Wanted};
 use crate::domain::seat::{EventId, HoldEpoch, HoldId, Outcome, Seat, SeatIndex, SeatStatus};
 use crate::domain::time::Timestamp;
 
@@ -102,6 +102,12 @@ pub trait HoldStore: Send + Sync + std::fmt::Debug {
     /// What changed after a version that an earlier answer told: of all processes,
     /// in one order, each change once.
     async fn changes(&self, event: &EventId, since: u64, now: Timestamp) -> Result<Changes, HoldStoreError>;
+
+    /// Which events it knows, in no order.
+    async fn events(&self) -> Result<Vec<EventId>, HoldStoreError>;
+
+    /// All there is of an event, to be compared with the database.
+    async fn inside(&self, event: &EventId) -> Result<Inside, HoldStoreError>;
 
     /// Lets go every hold whose deadline has come.
     async fn sweep(&self, now: Timestamp) -> Result<Vec<Kept>, HoldStoreError>;
@@ -237,6 +243,14 @@ impl HoldStore for MemoryHolds {
         let floor = inner.floor(event)?;
         floor.expire(now);
         Ok(floor.changes(since))
+    }
+
+    async fn events(&self) -> Result<Vec<EventId>, HoldStoreError> {
+        Ok(self.0.lock().floors.keys().cloned().collect())
+    }
+
+    async fn inside(&self, event: &EventId) -> Result<Inside, HoldStoreError> {
+        Ok(self.0.lock().floor(event)?.inside())
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<Vec<Kept>, HoldStoreError> {

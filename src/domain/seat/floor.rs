@@ -61,6 +61,27 @@ pub enum HoldError {
     NoHold,
 }
 
+/// All there is to compare with the database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inside {
+    /// The epoch of the last hold.
+    pub epoch: HoldEpoch,
+    /// The version of the last change.
+    pub version: u64,
+    /// By seat index.
+    pub seats: Vec<Seat>,
+    /// Which hold has which epoch.
+    pub holds: HashMap<HoldEpoch, HoldId>,
+}
+
+impl Inside {
+    /// The hold that keeps this seat, if it is still there.
+    #[must_use]
+    pub fn hold_on(&self, seat: Seat) -> Option<HoldId> {
+        seat.epoch().and_then(|epoch| self.holds.get(&epoch).copied())
+    }
+}
+
 /// What changed for those who look at the seats.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Changes {
@@ -130,6 +151,17 @@ impl Floor {
     #[must_use]
     pub const fn epoch(&self) -> HoldEpoch {
         self.epoch
+    }
+
+    /// All there is, to be compared with the database.
+    #[must_use]
+    pub fn inside(&self) -> Inside {
+        Inside {
+            epoch: self.epoch,
+            version: self.version,
+            seats: self.seats.clone(),
+            holds: self.by_epoch.clone(),
+        }
     }
 
     /// What changed after version `since`, which an earlier answer told.
@@ -414,6 +446,10 @@ impl Floor {
             let Some(slot) = self.seats.get_mut(seat.at()) else { continue };
             // A free seat may become sold: the store lost the hold, the database did not.
             if slot.epoch().is_some_and(|of| of > epoch) {
+                continue;
+            }
+            // Who tells late that it is being paid for is told by the sale itself.
+            if *slot == Seat::Sold(epoch) && next == Seat::Paying(epoch) {
                 continue;
             }
             let looked = slot.status();

@@ -1,5 +1,6 @@
 //! Holds in Redis: the model's answers, several offices, losses.
 
+mod heal;
 mod plan;
 mod planted;
 

@@ -67,7 +67,9 @@ local function set(seats, epoch, status)
   for seat in seats:gmatch('%d+') do
     local before = status_of(seat)
     local ours = before == 'F' or before == '' or epoch_of(seat) <= tonumber(epoch)
-    if tonumber(seat) < seats_there and ours then
+    -- Who tells late that it is being paid for is told by the sale itself.
+    local late = before == 'S' and status == 'P' and epoch_of(seat) == tonumber(epoch)
+    if tonumber(seat) < seats_there and ours and not late then
       if SEEN[before] ~= SEEN[status] then changed[#changed + 1] = seat .. SEEN[status] end
       mark(seat, status, epoch)
     end

@@ -86,6 +86,7 @@ CREATE TABLE orders (
 );
 CREATE INDEX orders_by_account ON orders (account_id, created_at, id);
 CREATE INDEX orders_by_event ON orders (event_id, status);
+CREATE INDEX orders_by_epoch ON orders (event_id, epoch);
 CREATE INDEX orders_pending ON orders (expires_at) WHERE status = 'PENDING';
 
 CREATE TABLE order_items (

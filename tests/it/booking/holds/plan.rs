@@ -1,6 +1,7 @@
 //! The one suite for every hold store: random operations, answered as the model
 //! answers them, and followed by somebody who looks.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -39,6 +40,7 @@ enum Step {
     Heal(usize, Outcome),
     Undo(u128, u64),
     Seats,
+    Inside,
     /// Since the version told so many answers ago.
     Changes(usize),
     Raise(u32),
@@ -96,6 +98,14 @@ impl Step {
                 told(&store.settle(&event(), seats, later, outcome).await)
             }
             Self::Undo(n, ttl) => told(&store.undo(&event(), id(n), at + ms(ttl)).await),
+            Self::Inside => {
+                let inside = store.inside(&event()).await;
+                let holds = inside.as_ref().ok().map(|inside| {
+                    inside.holds.iter().map(|(epoch, id)| (*epoch, *id)).collect::<BTreeMap<_, _>>()
+                });
+                let rest = inside.map(|inside| (inside.epoch, inside.version, inside.seats));
+                told(&(holds, rest))
+            }
             Self::Seats => told(&store.seats(&event(), at).await),
             Self::Changes(back) => {
                 let told_before = before.versions.len().checked_sub(1 + back);
@@ -168,7 +178,8 @@ fn plan(seed: u64) -> Vec<Step> {
                     Step::Settle(which, outcome)
                 }
             }
-            87..=91 => Step::Seats,
+            87..=89 => Step::Seats,
+            90..=91 => Step::Inside,
             92..=94 => Step::Sweep,
             95..=96 => Step::Paying,
             97..=98 => {
@@ -187,7 +198,7 @@ fn plan(seed: u64) -> Vec<Step> {
         };
         steps.push(step);
     }
-    steps.extend([Step::Changes(0), Step::Seats, Step::Paying, Step::Sweep]);
+    steps.extend([Step::Changes(0), Step::Inside, Step::Seats, Step::Paying, Step::Sweep]);
     steps
 }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 use usher::booking::holds::{HoldStore, HoldStoreError, Kept, MemoryHolds, Seats};
 use usher::domain::order::AccountId;
-use usher::domain::seat::floor::{Changes, Hold, Wanted};
+use usher::domain::seat::floor::{Changes, Hold, Inside, Wanted};
 use usher::domain::seat::{EventId, HoldEpoch, HoldId, Outcome, Seat, SeatIndex};
 use usher::domain::time::Timestamp;
 
@@ -198,6 +198,14 @@ impl HoldStore for Faulty {
             }
             (_, right) => right,
         })
+    }
+
+    async fn events(&self) -> Result<Vec<EventId>, HoldStoreError> {
+        self.inner.events().await
+    }
+
+    async fn inside(&self, event: &EventId) -> Result<Inside, HoldStoreError> {
+        self.inner.inside(event).await
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<Vec<Kept>, HoldStoreError> {
