@@ -6,6 +6,7 @@ mod audit;
 mod cancel;
 mod cards;
 mod catalogue;
+mod contract;
 mod described;
 mod doubt;
 mod holds;
