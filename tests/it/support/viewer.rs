@@ -34,10 +34,12 @@ pub enum Heard {
 /// An open live map, applied to what is known.
 pub struct Viewer {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    /// Ids in the order of the list of seats.
-    order: Vec<String>,
+    /// Seats in the order of the list of seats, with their statuses there.
+    list: Vec<(String, String)>,
     pub version: Option<u64>,
-    pub seats: BTreeMap<String, String>,
+    /// The last snapshot, and what changed since.
+    bits: Option<Vec<u8>>,
+    changed: BTreeMap<String, String>,
     pub active: Option<u64>,
 }
 
@@ -52,7 +54,14 @@ impl Viewer {
         }
         let opened = tokio::time::timeout(PATIENCE, tokio_tungstenite::connect_async(request)).await;
         let (socket, _) = opened.expect("an answer within a minute")?;
-        Ok(Self { socket, order: Vec::new(), version: None, seats: BTreeMap::new(), active: None })
+        Ok(Self {
+            socket,
+            list: Vec::new(),
+            version: None,
+            bits: None,
+            changed: BTreeMap::new(),
+            active: None,
+        })
     }
 
     /// Takes the list of seats as known, which snapshots are in the order of.
@@ -62,10 +71,20 @@ impl Viewer {
     }
 
     pub fn read_list(&mut self, list: &Value) {
-        let seats = list["seats"].as_array().expect("a list");
         let text = |value: &Value| value.as_str().expect("a text").to_owned();
-        self.order = seats.iter().map(|seat| text(&seat["id"])).collect();
-        self.seats = seats.iter().map(|seat| (text(&seat["id"]), text(&seat["status"]))).collect();
+        let seats = list["seats"].as_array().expect("a list").iter();
+        self.list = seats.map(|seat| (text(&seat["id"]), text(&seat["status"]))).collect();
+    }
+
+    /// How the seat looks here.
+    pub fn seat(&self, id: &str) -> &str {
+        if let Some(status) = self.changed.get(id) {
+            return status;
+        }
+        let at = self.list.iter().position(|(seat, _)| seat == id).expect("a seat of the list");
+        let Some(bits) = &self.bits else { return &self.list[at].1 };
+        assert_eq!(bits.len(), self.list.len().div_ceil(4), "two bits a seat");
+        ["AVAILABLE", "HELD", "SOLD"][usize::from(bits[at / 4] >> (2 * (at % 4)) & 3)]
     }
 
     pub async fn say(&mut self, message: Value) {
@@ -109,11 +128,8 @@ impl Viewer {
                 let bits = base64::engine::general_purpose::STANDARD
                     .decode(said["seats"].as_str().expect("a text"))
                     .expect("base64");
-                assert_eq!(bits.len(), self.order.len().div_ceil(4), "two bits a seat");
-                for (i, id) in self.order.iter().enumerate() {
-                    let status = ["AVAILABLE", "HELD", "SOLD"][usize::from(bits[i / 4] >> (2 * (i % 4)) & 3)];
-                    self.seats.insert(id.clone(), status.to_owned());
-                }
+                self.bits = Some(bits);
+                self.changed.clear();
                 self.version = Some(number("version"));
                 Heard::Snapshot { version: number("version") }
             }
@@ -124,9 +140,7 @@ impl Viewer {
                 self.version = Some(to);
                 let seats: Vec<(String, String)> =
                     serde_json::from_value(said["seats"].clone()).expect("pairs");
-                for (seat, status) in &seats {
-                    assert!(self.seats.insert(seat.clone(), status.clone()).is_some(), "a seat of the list");
-                }
+                self.changed.extend(seats.iter().cloned());
                 Heard::Delta { from, to, seats }
             }
             Some("presence") => {
@@ -151,7 +165,7 @@ impl Viewer {
 
     /// Listens until the seat looks so.
     pub async fn until_seat(&mut self, seat: &str, status: &str) {
-        self.until(|viewer| viewer.version.is_some() && viewer.seats[seat] == status).await;
+        self.until(|viewer| viewer.version.is_some() && viewer.seat(seat) == status).await;
     }
 
     /// The goodbye, whatever else is said before.

@@ -30,7 +30,7 @@ struct Client {
 }
 
 impl Client {
-    fn take(&mut self, frame: &Bytes, hall: &Layout) {
+    fn take(&mut self, frame: &Bytes, hall: &Layout) -> Result<(), String> {
         let said: Value = serde_json::from_str(text(frame)).expect("JSON");
         if said["type"] == "snapshot" {
             use base64::Engine as _;
@@ -42,15 +42,26 @@ impl Client {
             for (i, seat) in hall.order.iter().enumerate() {
                 self.seats[seat.at()] = STATUSES[usize::from(bits[i / 4] >> (2 * (i % 4)) & 3)];
             }
-            return;
+            return Ok(());
         }
-        assert_eq!(said["from"], self.version, "no gap, nothing twice");
+        if said["from"] != self.version {
+            return Err(format!("at {} comes {said}", self.version));
+        }
         self.version = said["to"].as_u64().expect("a version");
         for change in said["seats"].as_array().expect("a list") {
             let seat = hall.chairs.iter().position(|chair| change[0] == chair.id).expect("a seat");
             let status = STATUSES.into_iter().find(|status| change[1] == status.as_str());
             self.seats[seat] = status.expect("a status");
         }
+        Ok(())
+    }
+
+    fn look(&mut self, face: &mut Face, hall: &Layout) -> Result<(), String> {
+        let mut out = Vec::new();
+        face.after(&mut self.cursor, 3, &mut out);
+        out.iter().try_for_each(|frame| self.take(frame, hall))?;
+        let told = self.cursor.map(|cursor| cursor.version);
+        if told == Some(self.version) { Ok(()) } else { Err(format!("{told:?} is not {}", self.version)) }
     }
 }
 
@@ -58,47 +69,71 @@ fn seats(version: u64, statuses: Vec<SeatStatus>) -> Seats {
     Seats { version, statuses }
 }
 
+type Changes = Vec<(SeatIndex, SeatStatus)>;
+
 /// Changes in one look, and which clients look after it.
-fn looks() -> impl Strategy<Value = Vec<(Vec<(u32, usize)>, u8)>> {
-    let change = (0..30_u32, 0..3_usize);
+fn looks() -> impl Strategy<Value = Vec<(Changes, u8)>> {
+    let change = (0..30_u32, 0..3_usize).prop_map(|(seat, status)| (SeatIndex(seat), STATUSES[status]));
     let few = proptest::collection::vec(change.clone(), 0..6);
     let many = proptest::collection::vec(change, 1_000..1_100);
     proptest::collection::vec((prop_oneof![50 => few, 1 => many], any::<u8>()), 1..120)
 }
 
+/// Eight clients follow, each at its own pace; the face takes in what `heard` makes
+/// of each look's version and changes. What they see in the end, beside the truth.
+fn follow(looks: &[(Changes, u8)], mut heard: impl FnMut(&mut u64, &mut Changes)) -> Result<(), String> {
+    let hall = hall(30);
+    let mut truth = vec![SeatStatus::Available; 30];
+    let mut version = 100;
+    let mut face = Face::new(1, Arc::clone(&hall), seats(version, truth.clone()));
+    let mut clients: Vec<Client> = (0..8).map(|_| Client::default()).collect();
+    for (changes, looking) in looks {
+        for (seat, status) in changes {
+            truth[seat.at()] = *status;
+        }
+        version += changes.len() as u64;
+        let (mut to, mut changes) = (version, changes.clone());
+        heard(&mut to, &mut changes);
+        face.apply(to, &changes).expect("known seats");
+        for (_, client) in clients.iter_mut().enumerate().filter(|(i, _)| looking >> i & 1 == 1) {
+            client.look(&mut face, &hall)?;
+        }
+    }
+    for client in &mut clients {
+        for _ in 0..FRAMES {
+            client.look(&mut face, &hall)?;
+        }
+        if (client.version, &client.seats) != (version, &truth) {
+            return Err(format!(
+                "{:?} at {} instead of {truth:?} at {version}",
+                client.seats, client.version
+            ));
+        }
+    }
+    Ok(())
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whoever_follows_however_slowly_ends_with_the_seats_as_they_are(looks in looks()) {
-        let hall = hall(30);
-        let mut truth = vec![SeatStatus::Available; 30];
-        let mut face = Face::new(1, Arc::clone(&hall), seats(100, truth.clone()));
-        let mut clients: Vec<Client> = (0..8).map(|_| Client::default()).collect();
-        for (changes, looking) in looks {
-            let changes: Vec<_> = changes.into_iter().map(|(seat, s)| (SeatIndex(seat), STATUSES[s])).collect();
-            for (seat, status) in &changes {
-                truth[seat.at()] = *status;
-            }
-            let to = face.version() + changes.len() as u64;
-            prop_assert_eq!(face.apply(to, &changes), Ok(()));
-            for (_, client) in clients.iter_mut().enumerate().filter(|(i, _)| looking >> i & 1 == 1) {
-                let mut out = Vec::new();
-                face.after(&mut client.cursor, 3, &mut out);
-                out.iter().for_each(|frame| client.take(frame, &hall));
-                prop_assert_eq!(client.cursor.map(|cursor| cursor.version), Some(client.version));
-            }
-        }
-        for client in &mut clients {
-            for _ in 0..FRAMES {
-                let mut out = Vec::new();
-                face.after(&mut client.cursor, 3, &mut out);
-                out.iter().for_each(|frame| client.take(frame, &hall));
-            }
-            prop_assert_eq!(&client.seats, &truth);
-            prop_assert_eq!(client.version, face.version());
-        }
+        prop_assert_eq!(follow(&looks, |_, _| {}), Ok(()));
     }
+}
+
+#[test]
+fn a_change_left_out_reversed_or_under_a_wrong_version_is_noticed() {
+    let held = |seat| (SeatIndex(seat), SeatStatus::Held);
+    let sold = |seat| (SeatIndex(seat), SeatStatus::Sold);
+    let looks: Vec<(Changes, u8)> =
+        vec![(vec![], 255), (vec![held(1), held(2)], 3), (vec![sold(1), held(3), sold(3)], 255)];
+    assert_eq!(follow(&looks, |_, _| {}), Ok(()));
+    let caught = |bug: fn(&mut u64, &mut Changes)| follow(&looks, bug).is_err();
+    assert!(caught(|_, changes| changes.truncate(changes.len().saturating_sub(1))), "a skipped change");
+    assert!(caught(|_, changes| changes.reverse()), "the older one wins");
+    assert!(caught(|to, _| *to += 1), "a version that nothing has");
+    assert!(caught(|_, changes| changes.iter_mut().for_each(|(seat, _)| seat.0 += 1)), "another seat");
 }
 
 fn one(seat: u32, status: SeatStatus) -> [(SeatIndex, SeatStatus); 1] {

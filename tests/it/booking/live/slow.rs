@@ -1,0 +1,96 @@
+//! Who reads slowly or never is given little, and in the end the whole picture.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use super::viewer_of;
+use crate::support::booking::{Database, TestBooking};
+
+/// Bytes that may be under way to one who does not answer: 64 KiB, and a last batch
+/// that was begun below that.
+const MOST: usize = 128 * 1_024;
+const SILENT: usize = 100;
+
+/// A socket after its handshake.
+async fn silent(server: std::net::SocketAddr, event: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(server).await.expect("connects");
+    let head = format!(
+        "GET /api/events/{event}/live HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    );
+    socket.write_all(head.as_bytes()).await.expect("writes");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(socket.read_u8().await.expect("a head"));
+    }
+    assert!(head.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&head));
+    socket
+}
+
+/// All that has been sent so far, and then nothing for a while.
+async fn read_all(socket: &mut TcpStream) -> Vec<u8> {
+    let mut all = Vec::new();
+    let mut some = vec![0; 65_536];
+    while let Ok(Ok(n)) = tokio::time::timeout(Duration::from_millis(500), socket.read(&mut some)).await {
+        if n == 0 {
+            break;
+        }
+        all.extend_from_slice(&some[..n]);
+    }
+    all
+}
+
+/// The payload of the last ping: eight bytes.
+fn last_ping(all: &[u8]) -> [u8; 8] {
+    let at = all.windows(2).rposition(|two| two == [0x89, 8]).expect("a ping");
+    all[at + 2..at + 10].try_into().expect("eight bytes")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_never_reads_is_sent_little_and_then_shown_all_seats() {
+    let office = TestBooking::with(Database::Memory, |settings| {
+        settings.hold_max_seats = 100;
+        settings.tickets_per_account = 1_000;
+    })
+    .await
+    .expect("in memory");
+    let name = "N".repeat(30);
+    let event = json!({"title": "T", "venue": "V", "starts_at": office.now_ms() + 86_400_000_000,
+        "sale_opens_at": office.now_ms(), "currency": "KRW",
+        "sections": [{"name": name, "kind": "seated", "price": 1, "rows": [{"row": 1, "seats": 100}]}]});
+    let event = office.admin().await.post("/api/events", event).await.expect(201).text("id");
+    let mut sockets = Vec::new();
+    for _ in 0..SILENT {
+        sockets.push(silent(office.client.server(), &event).await);
+    }
+    let mut innocent = viewer_of(&office.client, &event).await;
+    let fan = office.fan(0).await;
+    let list = super::list_of(&office.client, &event).await;
+    let ids: Vec<_> =
+        list["seats"].as_array().expect("a list").iter().map(|seat| seat["id"].clone()).collect();
+    let first = ids[0].as_str().expect("a text").to_owned();
+    // What one who reads is told meanwhile, by the bytes of the seats alone.
+    let mut told = 0;
+    while told < MOST * 3 / 2 {
+        let hold = fan.post(&format!("/api/events/{event}/holds"), json!({"seats": ids})).await.expect(201);
+        innocent.until_seat(&first, "HELD").await;
+        fan.delete(&format!("/api/holds/{}", hold.text("hold_id"))).await.expect(204);
+        innocent.until_seat(&first, "AVAILABLE").await;
+        told += ids.len() * (2 * first.len() + "[],HELD[],AVAILABLE".len());
+    }
+    let sent = futures_util::future::join_all(sockets.iter_mut().map(read_all)).await;
+    for all in &sent {
+        assert!(all.len() <= MOST, "{} bytes for one who reads nothing", all.len());
+        assert!(all.len() >= 64 * 1_024, "only {} bytes: it was not slow yet", all.len());
+    }
+    // The answer to the ping, masked with nothing.
+    let mut pong = vec![0x8a, 0x88, 0, 0, 0, 0];
+    pong.extend_from_slice(&last_ping(&sent[0]));
+    sockets[0].write_all(&pong).await.expect("writes");
+    let next = read_all(&mut sockets[0]).await;
+    assert!(String::from_utf8_lossy(&next).contains(r#"{"type":"snapshot""#), "{next:?}");
+    super::assert_same_of(&mut innocent, &office.client, &event).await;
+}
