@@ -8,6 +8,7 @@
 #[path = "../../src/domain/best_available/halls.rs"]
 mod halls;
 mod holds;
+mod live;
 mod seats;
 
 use serde_json::{Value, json};
@@ -21,7 +22,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "best" => seats::best(),
             "quality" => seats::quality(),
             "holds" => holds::holds(&words.next().ok_or("holds: expected the address of an empty Redis")?)?,
-            other => return Err(format!("{other}: expected best, quality or holds URL").into()),
+            "live" => {
+                let mut word = || words.next().ok_or("live: expected ADDRESS PID EVENT SOCKETS TOKENS");
+                let (office, pid) = (word()?.parse()?, word()?.parse()?);
+                let task =
+                    live::Task { office, pid, event: word()?, sockets: word()?.parse()?, tokens: word()? };
+                live::live(&task).map_err(|why| why.to_string())?;
+            }
+            other => {
+                return Err(format!("{other}: expected best, quality, holds URL or live …").into());
+            }
         }
     }
     Ok(())

@@ -19,7 +19,7 @@ def holds(bench):
 
 def rust_rows(bench, *subjects):
     """Rows of `benches/booking`, which cargo builds if it must."""
-    command = [os.environ.get("CARGO", "cargo"), "bench", "--locked", "--bench", "booking", "--", *subjects]
+    command = [os.environ.get("CARGO", "cargo"), "bench", "--locked", "--bench", "booking", "--", *map(str, subjects)]
     out = subprocess.run(command, cwd=HERE, stdout=subprocess.PIPE, text=True, check=True).stdout
     for line in out.splitlines():
         bench.table.row(**json.loads(line))

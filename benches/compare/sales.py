@@ -77,12 +77,12 @@ def token(n):
 class Office:
     """A running office with accounts that can pay, and an event on sale."""
 
-    def __init__(self, servers, database, buyers, insert, redis=None, rows=ROWS):
+    def __init__(self, servers, database, buyers, insert, redis=None, rows=ROWS, under=()):
         self.port, self.servers = free_port(), servers
         holds = f'holds = "redis"\nredis_url = "redis://127.0.0.1:{redis}"' if redis else ""
         text = OFFICE.format(port=self.port, database=database, secret=SECRET, admin=ADMIN, holds=holds)
         self.settings = servers.write(f"office-{self.port}.toml", text)
-        servers.start([servers.usher, "booking", "--config", self.settings], self.port)
+        self.pid = servers.start([*under, servers.usher, "booking", "--config", self.settings], self.port)
         kind = database.split(":")[0]
         for statement in ACCOUNTS.format(id=ID[kind]).split(";")[:-1]:
             insert(self.series(kind, buyers, statement))
