@@ -19,6 +19,7 @@ use crate::clock::SystemClock;
 use crate::config::reload::Reloader;
 use crate::config::{self, Config, LoadError};
 use crate::demo;
+use crate::gate::page;
 use crate::keys;
 use crate::lifecycle::raise_descriptor_limit;
 use crate::run::{Process, gate_keys};
@@ -47,6 +48,9 @@ enum Command {
     Swarm(Box<swarm::Options>),
     /// Validate settings and print the effective ones, secrets hidden.
     Check(CheckArgs),
+    /// See the waiting page as visitors do.
+    #[command(subcommand)]
+    Page(PageCommand),
     /// Print the JSON Schema of the settings file.
     Schema,
     /// Make signing keys.
@@ -115,6 +119,22 @@ struct CheckArgs {
 }
 
 #[derive(Debug, Subcommand)]
+enum PageCommand {
+    /// Write the page in every state and language into a folder, with an index to look at.
+    Preview {
+        /// The settings file; without one the built-in page is shown.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// The room whose page it is.
+        #[arg(long, value_name = "ROOM", default_value = "main")]
+        room: String,
+        /// The folder; made where it is missing.
+        #[arg(long, value_name = "DIR", default_value = "usher-preview")]
+        to: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 enum KeysCommand {
     /// Print one signing key (32 bytes, base64url) and nothing else.
     New,
@@ -177,6 +197,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Swarm(options) => swarm(*options),
         Command::Check(args) => {
             let (file, config) = config::load::load_both(&args.config, std::env::vars())?;
+            page::own::check(&config)?;
             say(&check::effective(file));
             for warning in &config.warnings {
                 complain(&format!("warning: {warning}"));
@@ -186,6 +207,7 @@ fn run(command: Command) -> Result<(), Failure> {
             }
             Ok(())
         }
+        Command::Page(PageCommand::Preview { config, room, to }) => preview(config.as_deref(), &room, &to),
         Command::Schema => {
             let schema = schemars::schema_for!(config::file::File);
             say(&serde_json::to_string_pretty(&schema).map_err(anyhow::Error::from)?);
@@ -212,12 +234,33 @@ fn gate(args: &GateArgs) -> Result<(), Failure> {
             "expected at least one [[room]]: a gate without one protects nothing".into(),
         ));
     }
+    page::own::check(&config)?;
     let mut process = Process::new(&config, args.upgrade)?;
     let keys = gate_keys(&config)?;
-    let reloader = args.config.as_ref().map(|path| Reloader::new(path, Arc::new(config.clone())));
+    let reloader = args
+        .config
+        .as_ref()
+        .map(|path| Reloader::judged_by(path, Arc::new(config.clone()), page::own::check));
     process.add_gate(&config, &keys, reloader.as_ref())?;
     tracing::info!(listen = %config.gate.listen, admin = %config.admin.listen, rooms = config.rooms.len(), "gate is up");
     process.run()
+}
+
+fn preview(config: Option<&Path>, room: &str, to: &Path) -> Result<(), Failure> {
+    let file = match config {
+        None => None,
+        Some(path) => {
+            let config = load(path)?;
+            page::own::check(&config)?;
+            let found = config.rooms.iter().find(|known| known.name.as_str() == room);
+            let found =
+                found.ok_or_else(|| Failure::Settings(format!("--room: no room is named {room:?}")))?;
+            found.page.clone()
+        }
+    };
+    let index = page::preview::write(file.as_deref(), to).with_context(|| to.display().to_string())?;
+    say(&index.display().to_string());
+    Ok(())
 }
 
 fn booking(args: &BookingArgs) -> Result<(), Failure> {

@@ -147,6 +147,15 @@ pub enum Store {
     },
 }
 
+/// A page of an operator's own, as read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The template.
+    pub text: String,
+}
+
 /// One protected site.
 #[derive(Clone, Debug)]
 pub struct Room {
@@ -175,7 +184,7 @@ pub struct Room {
     /// Status of the waiting page.
     pub waiting_status: u16,
     /// Template of the waiting page.
-    pub page: Option<PathBuf>,
+    pub page: Option<Arc<PageFile>>,
     /// What happens without a store.
     pub on_store_down: OnStoreDown,
     /// The header that is the identity.

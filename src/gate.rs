@@ -115,7 +115,7 @@ impl Gate {
         let tls = config.is_tls_for_visitors();
         let sites = rooms.iter().map(|room| Arc::new(Site::new(Arc::clone(room), tls))).collect();
         let seal = Seal::new(keys);
-        Arc::new(Self {
+        let gate = Arc::new(Self {
             sites: ArcSwap::from_pointee(Sites::new(sites)),
             assertions: ArcSwap::from_pointee(Assertions::new(&seal)),
             seal: ArcSwap::from_pointee(seal),
@@ -128,7 +128,18 @@ impl Gate {
             metrics,
             tasks,
             cancel: CancellationToken::new(),
-        })
+        });
+        gate.set_pages();
+        gate
+    }
+
+    /// Takes up the pages that the rooms' settings now have; they were judged
+    /// with the settings.
+    pub fn set_pages(&self) {
+        for site in self.sites.load().all() {
+            let config = site.room.config();
+            site.page.store(page::own::of(config.page.as_deref(), &self.pages));
+        }
     }
 
     /// Keeps upstreams resolved and checked, until the gate is stopped.

@@ -97,6 +97,7 @@ impl Process {
                         room.configure(Arc::clone(new));
                     }
                 }
+                gates.iter().for_each(|gate| gate.set_pages());
                 if let Some(keys) = &config.gate.keys {
                     gates.iter().for_each(|gate| gate.set_keys(keys));
                 }

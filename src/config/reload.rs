@@ -22,13 +22,24 @@ const SETTLE: Duration = Duration::from_millis(200);
 pub struct Reloader {
     path: PathBuf,
     config: watch::Sender<Arc<Config>>,
+    judge: fn(&Config) -> Result<(), LoadError>,
 }
 
 impl Reloader {
     /// Starts from settings already loaded from `path`.
     #[must_use]
     pub fn new(path: &Path, config: Arc<Config>) -> Arc<Self> {
-        Arc::new(Self { path: path.to_owned(), config: watch::Sender::new(config) })
+        Self::judged_by(path, config, |_| Ok(()))
+    }
+
+    /// The same, where somebody else has a say in what can be used.
+    #[must_use]
+    pub fn judged_by(
+        path: &Path,
+        config: Arc<Config>,
+        judge: fn(&Config) -> Result<(), LoadError>,
+    ) -> Arc<Self> {
+        Arc::new(Self { path: path.to_owned(), config: watch::Sender::new(config), judge })
     }
 
     /// Hears of every change from now on.
@@ -44,6 +55,7 @@ impl Reloader {
     /// [`LoadError`]: nothing changed.
     pub fn reload(&self) -> Result<Vec<&'static str>, LoadError> {
         let new = Arc::new(load(&self.path, std::env::vars())?);
+        (self.judge)(&new)?;
         let needs_restart = needs_restart(&self.config.borrow(), &new);
         self.config.send_replace(new);
         Ok(needs_restart)

@@ -251,7 +251,12 @@ impl Gate {
             Arrived::Full => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::from_u16(config.waiting_status).unwrap_or(StatusCode::OK),
         };
-        let mut response = html(status, self.pages.waiting(language(headers), &shown));
+        let language = language(headers);
+        let page = match &*site.page.load() {
+            Some(own) => own.page(&self.pages, language, &shown),
+            None => self.pages.waiting(language, &shown),
+        };
+        let mut response = html(status, page);
         if status == StatusCode::SERVICE_UNAVAILABLE {
             retry_after(response.headers_mut(), shown.poll_after);
         }

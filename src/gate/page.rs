@@ -8,6 +8,8 @@
 //! knowing what loses the place).
 
 mod language;
+pub mod own;
+pub mod preview;
 mod template;
 mod words;
 
@@ -237,6 +239,9 @@ pub struct Pages {
     errors: [[Template; 4]; 5],
     waiting_csp: HeaderValue,
     error_csp: HeaderValue,
+    own_csp: HeaderValue,
+    /// The style with the names that it was written with, for pages of operators' own.
+    own_style: String,
 }
 
 impl Default for Pages {
@@ -255,6 +260,8 @@ impl Pages {
             errors: Language::ALL.map(|language| ErrorKind::ALL.map(|kind| press.error(language, kind))),
             waiting_csp: csp(Some(&press.script), &press.style),
             error_csp: csp(None, &press.style),
+            own_csp: own::csp(&hash(&press.script)),
+            own_style: small_style(),
         }
     }
 
@@ -382,11 +389,7 @@ impl Press {
     fn new() -> Self {
         let mut env = Environment::new();
         env.set_undefined_behavior(UndefinedBehavior::Strict);
-        Self {
-            env,
-            style: style(include_str!("../../web/waiting/style.css")),
-            script: script(include_str!("../../web/waiting/waiting.js")),
-        }
+        Self { env, style: style(), script: script(include_str!("../../web/waiting/waiting.js")) }
     }
 
     fn waiting(&self, language: Language, view: View) -> Template {
@@ -480,18 +483,26 @@ fn script(source: &str) -> String {
     out + rest
 }
 
-/// The style, likewise.
-fn style(source: &str) -> String {
-    let small = minifier::css::minify(source).expect("our own style: a test sets every page").to_string();
-    COLOURS
-        .iter()
-        .enumerate()
-        .fold(small, |text, (n, name)| text.replace(name, &format!("--{}", &SHORT[n..=n])))
+/// The style without comments and spaces.
+fn small_style() -> String {
+    let source = include_str!("../../web/waiting/style.css");
+    minifier::css::minify(source).expect("our own style: a test sets every page").to_string()
+}
+
+/// The same, its own names cut short.
+fn style() -> String {
+    let shorten =
+        |text: String, (n, name): (usize, &&str)| text.replace(*name, &format!("--{}", &SHORT[n..=n]));
+    COLOURS.iter().enumerate().fold(small_style(), shorten)
+}
+
+/// How a policy names a style or script.
+fn hash(text: &str) -> String {
+    format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)))
 }
 
 /// Nothing may run, show or be asked but what this page brings and its own gate.
 fn csp(script: Option<&str>, style: &str) -> HeaderValue {
-    let hash = |text: &str| format!("'sha256-{}'", STANDARD.encode(Sha256::digest(text)));
     let script = script.map(|script| format!("script-src {}; connect-src 'self'; ", hash(script)));
     let policy = format!(
         "default-src 'none'; {}style-src {}; img-src data:; form-action 'self'; base-uri 'none'; \

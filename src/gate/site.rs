@@ -4,9 +4,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwapOption;
 use http::{HeaderName, HeaderValue};
 
 use super::health::Health;
+use super::page::own::OwnPage;
 use super::session::Sessions;
 use super::shadow::Shadows;
 use super::upstream::Upstreams;
@@ -22,6 +24,8 @@ pub(super) struct Site {
     pub(super) names: CookieNames,
     pub(super) upstreams: Arc<Upstreams>,
     pub(super) sessions: Sessions,
+    /// The operator's own page, while there is one.
+    pub(super) page: ArcSwapOption<OwnPage>,
     pub(super) shadows: Shadows,
     pub(super) health: Health,
     /// `/queue/status?room=NAME`
@@ -37,6 +41,7 @@ impl Site {
             names: CookieNames::new(&config.name, tls),
             upstreams: Upstreams::new(&config.upstreams),
             sessions: Sessions::default(),
+            page: ArcSwapOption::empty(),
             shadows: Shadows::default(),
             health: Health::default(),
             status_url: format!("/queue/status?room={}", config.name),

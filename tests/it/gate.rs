@@ -9,6 +9,7 @@ mod identity;
 mod line;
 mod opening;
 mod operators;
+mod own_page;
 mod page;
 mod rooms;
 mod settings;

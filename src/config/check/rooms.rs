@@ -1,16 +1,20 @@
 //! What the written values of a `[[room]]` must mean, alone and beside other rooms.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Problems, networks};
 use crate::config::file::{self, PassBinding};
-use crate::config::{Bypass, Mode, Order, Room};
+use crate::config::{Bypass, Mode, Order, PageFile, Room};
 use crate::domain::autotune::Limits;
 use crate::domain::line::Settings;
 use crate::domain::opening::Opening;
 use crate::domain::time::Timestamp;
+
+/// Bytes of a template.
+const LARGEST_PAGE: usize = 64 * 1024;
 
 pub(super) fn rooms(
     files: &[file::RoomFile],
@@ -84,13 +88,13 @@ fn room(
             format!("expected a path on this site such as \"/shop\", found {path:?}"),
         );
     }
-    if let Some(page) = &file.page {
-        problems.require(
-            page.is_file(),
-            format!("{at}.page"),
-            format!("expected a template file, found none at {}", page.display()),
-        );
-    }
+    let page = file.page.as_ref().and_then(|path| match page_file(path) {
+        Ok(page) => Some(Arc::new(page)),
+        Err(why) => {
+            problems.require(false, format!("{at}.page"), why);
+            None
+        }
+    });
     problems.require(
         (200..=599).contains(&file.waiting_status)
             && file.waiting_status != 204
@@ -130,7 +134,7 @@ fn room(
         poll_min: file.poll.min.0,
         poll_max: file.poll.max.0,
         waiting_status: file.waiting_status,
-        page: file.page.clone(),
+        page,
         on_store_down: file.on_store_down,
         session_header,
         bypass: bypass(&file.bypass, at, problems),
@@ -138,12 +142,22 @@ fn room(
     })
 }
 
+/// A template as it is on the disk; the gate judges what is in it.
+fn page_file(path: &Path) -> Result<PageFile, String> {
+    let name = path.display();
+    let text = std::fs::read_to_string(path)
+        .map_err(|why| format!("expected a template file, found none at {name}: {why}"))?;
+    if text.len() > LARGEST_PAGE {
+        return Err(format!("expected a template of at most 64 KB, found {} bytes in {name}", text.len()));
+    }
+    Ok(PageFile { path: path.to_owned(), text })
+}
+
 /// Keys that are part of the format but do not act yet: said, never silent.
 fn not_yet(file: &file::RoomFile, warnings: &mut Vec<String>) {
     let pairs = [
         (file.order == Order::Draw, "order = \"draw\" (the line is first come, first served)"),
         (file.pass_binding == PassBinding::Rotate, "pass_binding = \"rotate\" (passes are not bound)"),
-        (file.page.is_some(), "page (the built-in page is shown)"),
     ];
     for (set, what) in pairs {
         if set {

@@ -88,7 +88,7 @@ pub(super) struct Words {
     pub(super) title: String,
     pub(super) state: States,
     label: Label,
-    note: Note,
+    pub(super) note: Note,
     keep: Keep,
     time: Time,
     number: Number,
@@ -145,10 +145,10 @@ struct Label {
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Note {
+pub(super) struct Note {
     opening: String,
-    paused: String,
-    degraded: String,
+    pub(super) paused: String,
+    pub(super) degraded: String,
     offline: String,
 }
 
