@@ -13,6 +13,7 @@ pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod redis_server;
 pub(crate) mod smtp;
+pub(crate) mod tls;
 pub mod toss;
 pub(crate) mod viewer;
 pub(crate) mod wait;

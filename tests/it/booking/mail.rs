@@ -1,5 +1,7 @@
 //! Mail to a server on real sockets, which takes it or misbehaves.
 
+mod secure;
+
 use std::collections::BTreeSet;
 
 use serde_json::json;

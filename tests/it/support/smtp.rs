@@ -6,9 +6,21 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// How the server takes TLS.
+#[derive(Clone)]
+pub enum Tls {
+    /// Not at all.
+    Never,
+    /// By STARTTLS, which it offers.
+    Offered(TlsAcceptor),
+    /// From the first byte.
+    AtOnce(TlsAcceptor),
+}
 
 /// What the server does to one mail instead of taking it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +51,10 @@ struct State {
     barred: Vec<String>,
     /// Lines of AUTH.
     logins: Vec<String>,
+    /// What was said in the clear.
+    in_the_clear: Vec<String>,
+    /// TLS handshakes that began, and that came to something.
+    handshakes: (usize, usize),
 }
 
 /// A running server; it ends with this value.
@@ -54,14 +70,23 @@ impl Sink {
         Self::at(SocketAddr::from(([127, 0, 0, 1], 0))).await
     }
 
+    /// On a free port, with TLS.
+    pub async fn start_with(tls: Tls) -> Self {
+        Self::over(SocketAddr::from(([127, 0, 0, 1], 0)), tls).await
+    }
+
     pub async fn at(address: SocketAddr) -> Self {
+        Self::over(address, Tls::Never).await
+    }
+
+    async fn over(address: SocketAddr, tls: Tls) -> Self {
         let listener = TcpListener::bind(address).await.expect("a port");
         let (state, stop) = (Arc::new(Mutex::new(State::default())), CancellationToken::new());
         let address = listener.local_addr().expect("an address");
         let (shared, ended) = (Arc::clone(&state), stop.clone());
         tokio::spawn(async move {
             while let Some(Ok((stream, _))) = ended.run_until_cancelled(listener.accept()).await {
-                let session = Session { state: Arc::clone(&shared), mail: None };
+                let session = Session { state: Arc::clone(&shared), mail: None, tls: tls.clone() };
                 let ended = ended.clone();
                 tokio::spawn(async move { ended.run_until_cancelled(session.serve(stream)).await });
             }
@@ -99,6 +124,16 @@ impl Sink {
         self.state.lock().expect("no panic").mails.clone()
     }
 
+    /// What was said to it outside of TLS.
+    pub fn in_the_clear(&self) -> Vec<String> {
+        self.state.lock().expect("no panic").in_the_clear.clone()
+    }
+
+    /// TLS handshakes that began, and that came to something.
+    pub fn handshakes(&self) -> (usize, usize) {
+        self.state.lock().expect("no panic").handshakes
+    }
+
     pub fn logins(&self) -> Vec<String> {
         self.state.lock().expect("no panic").logins.clone()
     }
@@ -107,16 +142,36 @@ impl Sink {
 struct Session {
     state: Arc<Mutex<State>>,
     mail: Option<Received>,
+    tls: Tls,
 }
+
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
+
+type Stream = BufReader<Box<dyn Wire>>;
 
 impl Session {
     async fn serve(mut self, stream: TcpStream) -> Option<()> {
+        let stream: Box<dyn Wire> = Box::new(stream);
         let mut stream = BufReader::new(stream);
+        if let Tls::AtOnce(acceptor) = self.tls.clone() {
+            stream = self.secured(&acceptor, stream).await?;
+        }
         stream.write_all(b"220 sink ESMTP\r\n").await.ok()?;
         loop {
             let line = line(&mut stream).await?;
             let verb = line.split(' ').next().unwrap_or_default().to_ascii_uppercase();
+            if !matches!(self.tls, Tls::AtOnce(_)) {
+                self.state.lock().expect("no panic").in_the_clear.push(line.clone());
+            }
             let answer = match verb.as_str() {
+                "EHLO" if matches!(self.tls, Tls::Offered(_)) => "250-sink\r\n250-8BITMIME\r\n250 STARTTLS",
+                "STARTTLS" => {
+                    let Tls::Offered(acceptor) = self.tls.clone() else { return None };
+                    stream.write_all(b"220 go on\r\n").await.ok()?;
+                    stream = self.secured(&acceptor, stream).await?;
+                    continue;
+                }
                 "EHLO" => "250-sink\r\n250-8BITMIME\r\n250-SMTPUTF8\r\n250 AUTH PLAIN LOGIN",
                 "HELO" | "NOOP" => "250 ok",
                 "AUTH" => {
@@ -156,6 +211,16 @@ impl Session {
         }
     }
 
+    /// The same connection under TLS; nothing that was sent before is carried over.
+    async fn secured(&mut self, acceptor: &TlsAcceptor, stream: Stream) -> Option<Stream> {
+        self.state.lock().expect("no panic").handshakes.0 += 1;
+        let stream = acceptor.accept(stream.into_inner()).await.ok()?;
+        self.state.lock().expect("no panic").handshakes.1 += 1;
+        self.tls = Tls::AtOnce(acceptor.clone());
+        let stream: Box<dyn Wire> = Box::new(stream);
+        Some(BufReader::new(stream))
+    }
+
     fn recipient(&mut self, to: &str) -> &'static str {
         if self.state.lock().expect("no panic").barred.iter().any(|barred| barred == to)
             || self.meets(Mishap::Never)
@@ -186,13 +251,13 @@ impl Session {
 }
 
 /// A line without its end.
-async fn line(stream: &mut BufReader<TcpStream>) -> Option<String> {
+async fn line(stream: &mut Stream) -> Option<String> {
     let mut line = String::new();
     (stream.read_line(&mut line).await.ok()? > 0).then(|| line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 /// The text up to the lone dot.
-async fn data(stream: &mut BufReader<TcpStream>) -> Option<String> {
+async fn data(stream: &mut Stream) -> Option<String> {
     let mut raw = String::new();
     loop {
         let line = line(stream).await?;
