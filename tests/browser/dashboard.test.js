@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 
-import { crowd, launch, startDemo, until } from "./support.js";
+import { crowd, launch, seriousFindings, startDemo, until } from "./support.js";
 
 describe("the dashboard", () => {
   let demo;
@@ -24,7 +24,12 @@ describe("the dashboard", () => {
     await page.goto(demo.admin);
     const at = (name) => page.textContent(`[data-at=${name}]`);
     await until("the room", async () => await at("name") === "main" && await at("state") === "open");
+    for (const colorScheme of ["dark", "light"]) {
+      await page.emulateMedia({ colorScheme });
+      assert.deepEqual(await seriousFindings(page), [], colorScheme);
+    }
     await page.click("[data-act=pause]");
+    assert.deepEqual(await seriousFindings(page), [], "the question");
     assert.match(await page.textContent("#question"), /Pause main/);
     await page.click("dialog [value=no]");
     assert.equal((await demo.room()).state, "open", "nothing is done that was not meant");

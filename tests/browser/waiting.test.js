@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
 
-import { crowd, launch, number, startDemo, until } from "./support.js";
+import { crowd, launch, number, seriousFindings, startDemo, until } from "./support.js";
 
 const POSITION = "[data-at=position]";
 
@@ -87,6 +87,7 @@ describe("the waiting page", () => {
       const wide = await page.evaluate(() => document.documentElement.scrollWidth > window.innerWidth);
       assert.equal(wide, false, `${locale} fits`);
       assert.equal(await page.locator("[role=status]").count(), 1);
+      assert.deepEqual(await seriousFindings(page), [], locale);
       await context.close();
     }
   });
@@ -169,6 +170,9 @@ describe("the waiting page", () => {
     await demo.remove(place);
     await until("it is said", async () => /was ended/.test(await page.textContent("h1")));
     assert.equal(await page.isVisible(POSITION), false);
+    assert.deepEqual(await seriousFindings(page), []);
+    await page.evaluate(() => document.querySelector("main").append(new Image()));
+    assert.match((await seriousFindings(page)).join(), /image-alt/, "a planted fault is found");
     await page.click("header a");
     await until("a new place", () => page.isVisible(POSITION));
     assert.ok((await page.evaluate(mine)).number > place);
