@@ -35,7 +35,13 @@ async fn every_call_has_examples_and_one_shape_for_refusals() {
             call["security"].is_array() || path == "/api/sessions",
             "{name}"
         );
+        let is_there = |of: &Value, key: &str| of.get(key).is_none_or(Value::is_object);
+        assert!(is_there(call, "requestBody"), "{name}: a null where a body would be described");
         for (status, response) in responses {
+            assert!(
+                is_there(response, "content"),
+                "{name} {status}: a null where content would be described"
+            );
             for (kind, media) in response["content"].as_object().into_iter().flatten() {
                 if status.starts_with('2') {
                     assert!(!media["example"].is_null(), "{name}: no example of the answer ({kind})");
