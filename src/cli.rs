@@ -22,6 +22,7 @@ use crate::demo;
 use crate::gate::page;
 use crate::keys;
 use crate::lifecycle::raise_descriptor_limit;
+use crate::rehearsal;
 use crate::run::{Process, gate_keys};
 use crate::standin;
 use crate::swarm;
@@ -304,9 +305,14 @@ fn audit(path: &Path) -> Result<(), Failure> {
 }
 
 fn swarm(options: swarm::Options) -> Result<(), Failure> {
-    raise_descriptor_limit();
-    let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
-    let report = runtime.block_on(swarm::run(options)).map_err(|why| match why {
+    let ran = if options.is_virtual {
+        rehearsal::run(&options)
+    } else {
+        raise_descriptor_limit();
+        let runtime = tokio::runtime::Runtime::new().context("no runtime")?;
+        runtime.block_on(swarm::run(options))
+    };
+    let report = ran.map_err(|why| match why {
         swarm::Error::Usage(why) => Failure::Settings(why),
         other => Failure::Work(other.into()),
     })?;

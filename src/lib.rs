@@ -18,6 +18,7 @@
 //! | [`run`] | puts a process together | everything |
 //! | [`cli`] | arguments → one mode | run, config, keys |
 //! | [`swarm`] | a simulated crowd, and what it saw checked | domain, clock |
+//! | [`rehearsal`] | gates and crowd in a simulated world, without sockets | queue, store, domain, clock, config, swarm |
 //! | [`booking`] | seats, holds, orders, payments: the office behind the gate | domain, clock, config, redis |
 //! | [`standin`] | a payment provider and a mailbox on this machine, for tests and the demo | domain, clock |
 //! | [`demo`] | gate and booking in one process | run, config |
@@ -35,6 +36,7 @@ pub mod keys;
 pub mod lifecycle;
 pub mod queue;
 pub mod redis;
+pub mod rehearsal;
 mod run;
 pub mod server;
 pub mod standin;

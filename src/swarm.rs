@@ -9,13 +9,16 @@
 mod admin;
 mod answer;
 pub mod check;
+pub mod gates;
 pub mod history;
 mod identity;
 mod link;
 mod options;
+mod packed;
 mod persona;
 mod progress;
 mod report;
+mod sockets;
 mod tally;
 mod time;
 mod visitor;
@@ -29,18 +32,19 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub use self::options::{IdentityKind, Options, Target};
-pub use self::report::{Broken, Ended, Quantiles, Report};
+pub use self::packed::Packed;
+pub(crate) use self::progress::EVERY as PROGRESS_EVERY;
+pub use self::report::{Broken, Ended, Quantiles, Rehearsed, Report};
 
 use self::check::Limits;
 use self::history::{History, Track};
 use self::identity::Identity;
-use self::link::{Link, Run};
-use self::persona::{Dice, Persona, dice};
-use self::progress::Progress;
-use self::report::Setting;
-use self::tally::{Tally, add};
+pub(crate) use self::progress::Progress;
+pub(crate) use self::report::Setting;
+use self::sockets::{Run, Sockets};
+pub use self::tally::Tally;
 use self::time::RunClock;
-use self::visitor::Visitor;
+pub use self::visitor::Visitor;
 use self::wire::Pool;
 
 /// How long gates have to give their first answer.
@@ -93,7 +97,7 @@ pub async fn run(options: Options) -> Result<Report, Error> {
     let seed = options.seed.unwrap_or(clock.started_at().as_millis());
     let run = Arc::new(Run {
         clock,
-        tally: Tally::new(),
+        tally: Arc::new(Tally::new()),
         identity: options.identity.clone(),
         room: options.room.as_ref().map(ToString::to_string),
         path: options.path.clone().unwrap_or_else(|| "/".into()),
@@ -110,7 +114,7 @@ pub async fn run(options: Options) -> Result<Report, Error> {
     let targets = options.target.iter().map(ToString::to_string).collect();
     let setting = Setting { seed, targets, visitors: options.visitors, capacity };
     let report = Report::new(setting, ended, &history, &verdict, &run.tally);
-    write(&options, &report)?;
+    write_report(&options, &report)?;
     Ok(report)
 }
 
@@ -119,7 +123,7 @@ async fn first_answer(options: &Options) -> Result<String, Error> {
     let pool = Pool::shared(&options.target);
     let clock = RunClock::start();
     loop {
-        let why = match link::ask_room(&pool, options.room.as_ref()).await {
+        let why = match sockets::ask_room(&pool, options.room.as_ref()).await {
             Ok(room) => return Ok(room),
             Err(why) => why,
         };
@@ -148,8 +152,8 @@ async fn send_crowd(options: &Options, seed: u64, run: &Arc<Run>) -> (Vec<Track>
     for index in 0..options.visitors {
         let pool = if options.own_connections { Pool::own(&options.target) } else { Arc::clone(&pool) };
         let visitor = visitor(options, seed, index, run, pool);
-        let (run, stop) = (Arc::clone(run), stop.clone());
-        crowd.spawn(async move { (index, live(visitor, &run, stop).await) });
+        let stop = stop.clone();
+        crowd.spawn(async move { (index, live(visitor, stop).await) });
     }
     let mut tracks = vec![Track::default(); options.visitors as usize];
     let ended = gather(options, run, &mut crowd, &mut tracks).await;
@@ -162,26 +166,26 @@ async fn send_crowd(options: &Options, seed: u64, run: &Arc<Run>) -> (Vec<Track>
     (tracks, ended)
 }
 
-fn visitor(options: &Options, seed: u64, index: u32, run: &Arc<Run>, pool: Arc<Pool>) -> Visitor {
+fn visitor(
+    options: &Options,
+    seed: u64,
+    index: u32,
+    run: &Arc<Run>,
+    pool: Arc<Pool>,
+) -> Visitor<Sockets, Track> {
     // Named by the start as well: a second run of a seed is another crowd.
     let session = format!("swarm-{seed}-{}-{index}", run.clock.started_at());
     let identity = Identity::new(&options.identity, &session);
-    let mut rng = dice(seed, index, Dice::Conduct);
-    Visitor {
-        persona: Persona::draw(options, seed, index),
-        link: Link::new(Arc::clone(run), pool, identity, rand::SeedableRng::from_rng(&mut rng)),
-        rng,
-        path: options.path.clone(),
-        think: options.think,
-    }
+    let sockets = Sockets::new(Arc::clone(run), pool, identity);
+    Visitor::new(options, seed, index, Arc::clone(&run.tally), sockets, Track::default())
 }
 
-async fn live(mut visitor: Visitor, run: &Run, stop: CancellationToken) -> Track {
+async fn live(mut visitor: Visitor<Sockets, Track>, stop: CancellationToken) -> Track {
     tokio::select! {
         () = stop.cancelled() => {}
-        () = visitor.live() => add(&run.tally.done),
+        () = visitor.live() => {}
     }
-    visitor.into_track()
+    visitor.into_record()
 }
 
 /// Takes the tracks in as visitors end, and shows how it goes.
@@ -193,7 +197,7 @@ async fn gather(
 ) -> Ended {
     let mut progress = Progress::new(options.visitors, options.quiet);
     let mut seconds = tokio::time::interval(progress::EVERY);
-    let out_of_time = tokio::time::sleep(options.max_time);
+    let out_of_time = tokio::time::sleep(options.max_time());
     let interrupted = tokio::signal::ctrl_c();
     tokio::pin!(out_of_time, interrupted);
     let ended = loop {
@@ -213,7 +217,8 @@ async fn gather(
     ended
 }
 
-fn write(options: &Options, report: &Report) -> Result<(), Error> {
+/// Writes the report where the options say.
+pub(crate) fn write_report(options: &Options, report: &Report) -> Result<(), Error> {
     let Some(path) = &options.report else { return Ok(()) };
     let mut text = serde_json::to_string_pretty(report).expect("a report is made of names and numbers");
     text.push('\n');

@@ -20,7 +20,7 @@ use super::site::Site;
 use super::strip::{self, Command};
 use super::visitor::{Carrier, Fields, Visitor, text_id};
 use super::{Gate, kind, new_visitor, request};
-use crate::config::{OnStoreDown, PassRenewal};
+use crate::config::OnStoreDown;
 use crate::domain::id::VisitorId;
 use crate::domain::place::{Intent, Reason, Turn};
 use crate::domain::time::Timestamp;
@@ -361,14 +361,7 @@ impl Gate {
 
     /// A pass in use past its half-life, which is to be prolonged.
     pub(super) fn renewal_due(&self, site: &Site, inside: &Inside, now: Timestamp) -> Option<SealedPass> {
-        let config = site.room.config();
-        let view = site.room.view();
-        inside.pass.filter(|sealed| {
-            config.pass_renewal == PassRenewal::Sliding
-                && !view.degraded
-                && sealed.pass.expires_at.since(now) < view.settings.pass_ttl / 2
-                && sealed.pass.expires_at < sealed.pass.issued_at + config.line.pass_max
-        })
+        inside.pass.filter(|sealed| site.room.is_renewal_due(sealed, now))
     }
 
     /// Prolongs a pass that is due; the store hears of it first.

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use super::{Poll, Presented, Room, Waiting};
+use crate::config::PassRenewal;
 use crate::domain::id::{Epoch, VisitorId};
 use crate::domain::pass::Pass;
 use crate::domain::place::{Intent, Reason, Turn};
@@ -156,6 +157,16 @@ impl Room {
             Poll::TooEarly(left) => Some(Arrived::TooEarly(left)),
             Poll::Out => None,
         }
+    }
+
+    /// Whether a pass that is used now is to be prolonged.
+    #[must_use]
+    pub fn is_renewal_due(&self, sealed: &SealedPass, now: Timestamp) -> bool {
+        let (config, view) = (self.config(), self.view());
+        config.pass_renewal == PassRenewal::Sliding
+            && !view.degraded
+            && sealed.pass.expires_at.since(now) < view.settings.pass_ttl / 2
+            && sealed.pass.expires_at < sealed.pass.issued_at + config.line.pass_max
     }
 
     /// When somebody who is not in the line should ask again.

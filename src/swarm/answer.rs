@@ -17,7 +17,7 @@ use crate::domain::time::Timestamp;
 
 /// What `/queue/*` said.
 #[derive(Debug)]
-pub(super) enum Reply {
+pub enum Reply {
     /// How the visitor stands.
     Status(Standing),
     /// A poll that came too soon, and when another is welcome.
@@ -28,7 +28,7 @@ pub(super) enum Reply {
 
 /// A status answer.
 #[derive(Debug)]
-pub(super) struct Standing {
+pub struct Standing {
     /// What the rules need.
     pub status: Status,
     /// The room's name.
@@ -41,15 +41,18 @@ pub(super) struct Standing {
 
 /// The three tokens of a client without cookies.
 #[derive(Clone, Debug, Default, Deserialize)]
-pub(super) struct Tokens {
+pub struct Tokens {
+    /// Who it is.
     pub visitor_token: Option<String>,
+    /// Its place.
     pub place_token: Option<String>,
+    /// Its pass.
     pub pass_token: Option<String>,
 }
 
 /// What a page request got.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Page {
+pub enum Page {
     /// The app's answer.
     App,
     /// The gate's waiting answer.

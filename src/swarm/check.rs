@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::history::History;
+use super::history::{History, Record};
 use crate::domain::time::Timestamp;
 
 /// Examples kept of each broken rule.
@@ -42,6 +42,8 @@ pub struct Limits {
 pub enum Rule {
     /// (1) Never more inside than the capacity.
     Capacity,
+    /// (2) One batch for each tick; shows only from inside.
+    OneBatchPerTick,
     /// (3) No place is admitted twice, but for the one late call.
     AdmittedOnce,
     /// (4) Nothing reaches the app without an admission before it.
@@ -66,6 +68,7 @@ impl Rule {
     pub const fn number(self) -> u8 {
         match self {
             Self::Capacity => 1,
+            Self::OneBatchPerTick => 2,
             Self::AdmittedOnce => 3,
             Self::AdmittedFirst => 4,
             Self::InOrder => 5,
@@ -129,6 +132,15 @@ impl Findings {
         }
     }
 
+    /// Adds what was found by other means.
+    pub fn add_all(&mut self, rule: Rule, times: u64, examples: &[String]) {
+        if times > 0 {
+            let (count, kept) = self.broken.entry(rule).or_default();
+            *count += times;
+            kept.extend(examples.iter().take(EXAMPLES.saturating_sub(kept.len())).cloned());
+        }
+    }
+
     /// An instant as people read it: seconds since the run began.
     fn clock(&self, at: Timestamp) -> String {
         format!("{:.1} s", at.since(self.started_at).as_secs_f64())
@@ -155,7 +167,7 @@ impl Findings {
 
 /// Checks a history against every rule. O(n log n) in its exchanges.
 #[must_use]
-pub fn check(history: &History, limits: &Limits) -> Verdict {
+pub fn check<T: Record>(history: &History<T>, limits: &Limits) -> Verdict {
     let mut findings = Findings::since(history.started_at);
     let most_active = doors::capacity(history, limits, &mut findings);
     doors::admitted_once(history, &mut findings);

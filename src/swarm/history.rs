@@ -5,14 +5,18 @@
 //! something was right. After the histories of Jepsen: an exchange without an
 //! answer stays in, for it may have been carried out all the same.
 
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
 use crate::domain::id::PlaceNumber;
 use crate::domain::time::{Timestamp, millis};
 
 /// What a run leaves behind.
 #[derive(Clone, Debug, Default)]
-pub struct History {
+pub struct History<T = Track> {
     /// One for each visitor, in the order of their indices.
-    pub tracks: Vec<Track>,
+    pub tracks: Vec<T>,
     /// When the first visitor may have come.
     pub started_at: Timestamp,
     /// When the last of them stopped.
@@ -131,6 +135,70 @@ pub struct Shown {
     pub asked: Asked,
     /// The answer.
     pub status: Status,
+}
+
+/// Takes down what happens to one visitor.
+pub trait Recorder: Send {
+    /// A request goes out; until it ends it counts as one without an answer.
+    fn begin(&mut self, at: Timestamp, asked: Asked);
+
+    /// The last request that went out ended so.
+    fn end(&mut self, at: Timestamp, told: Told);
+
+    /// The visitor was given a token with this digest.
+    fn key(&mut self, digest: u64);
+}
+
+impl Recorder for Track {
+    fn begin(&mut self, at: Timestamp, asked: Asked) {
+        self.exchanges.push(Exchange { sent_at: at, answered_at: at, asked, told: Told::Nothing });
+    }
+
+    fn end(&mut self, at: Timestamp, told: Told) {
+        if let Some(exchange) = self.exchanges.last_mut() {
+            (exchange.answered_at, exchange.told) = (at, told);
+        }
+    }
+
+    fn key(&mut self, digest: u64) {
+        self.keys.push(digest);
+    }
+}
+
+/// Shared with whoever reads the record in the end.
+impl<R: Recorder> Recorder for Arc<Mutex<R>> {
+    fn begin(&mut self, at: Timestamp, asked: Asked) {
+        self.lock().begin(at, asked);
+    }
+
+    fn end(&mut self, at: Timestamp, told: Told) {
+        self.lock().end(at, told);
+    }
+
+    fn key(&mut self, digest: u64) {
+        self.lock().key(digest);
+    }
+}
+
+/// A track in whatever form it is kept.
+pub trait Record {
+    /// Reads it.
+    fn read(&self, of: &mut dyn FnMut(&Track));
+}
+
+impl Record for Track {
+    fn read(&self, of: &mut dyn FnMut(&Self)) {
+        of(self);
+    }
+}
+
+impl<T: Record> History<T> {
+    /// Reads every track, with its visitor's index.
+    pub(super) fn each(&self, mut of: impl FnMut(usize, &Track)) {
+        for (visitor, record) in self.tracks.iter().enumerate() {
+            record.read(&mut |track| of(visitor, track));
+        }
+    }
 }
 
 impl Exchange {

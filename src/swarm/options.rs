@@ -15,14 +15,23 @@ use crate::domain::target;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
     /// The gate to visit; several gates of one line by commas or repetition
-    #[arg(long, value_name = "URL", required = true, value_delimiter = ',')]
+    #[arg(long, value_name = "URL", required_unless_present = "virtual", value_delimiter = ',')]
     pub target: Vec<Target>,
+    /// No gate and no sockets: drive the line itself in simulated time
+    #[arg(long = "virtual", id = "virtual", conflicts_with_all = ["target", "admin", "own_connections"])]
+    pub is_virtual: bool,
+    /// With --virtual: how many gates [default: 2]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub gates: Option<u32>,
+    /// With --virtual: visitors that the room admits in a tick [default: as in the settings]
+    #[arg(long, value_name = "N")]
+    pub batch: Option<u64>,
     /// How many visitors come
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     pub visitors: u32,
-    /// How many come in a second
-    #[arg(long, value_name = "R", default_value_t = 200.0)]
-    pub rate: f64,
+    /// How many come in a second [default: 200; virtual: all within a minute]
+    #[arg(long, value_name = "R")]
+    pub rate: Option<f64>,
     /// What the crowd does depends on this alone; made up and shown when not given
     #[arg(long, value_name = "S")]
     pub seed: Option<u64>,
@@ -65,10 +74,10 @@ pub struct Options {
     /// Text that only the app's answers have, to tell them from the gate's
     #[arg(long, value_name = "TEXT")]
     pub app_marker: Option<String>,
-    /// End after this time, whoever still waits
-    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = humantime::parse_duration)]
-    pub max_time: Duration,
-    /// The room's capacity, to check the most inside at once against
+    /// End after this time, whoever still waits [default: 15m; virtual: 1day]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub max_time: Option<Duration>,
+    /// The room's capacity, to check the most inside at once against; that of a simulated room
     #[arg(long, value_name = "N")]
     pub capacity: Option<u64>,
     /// The admin API to read the capacity from instead
@@ -95,8 +104,19 @@ pub struct Options {
 }
 
 impl Options {
+    /// How many come in a second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.rate.unwrap_or(if self.is_virtual { f64::from(self.visitors) / 60.0 } else { 200.0 })
+    }
+
+    /// When to end at the latest.
+    pub(crate) fn max_time(&self) -> Duration {
+        let longest = if self.is_virtual { 24 * 3_600 } else { 15 * 60 };
+        self.max_time.unwrap_or(Duration::from_secs(longest))
+    }
+
     /// What each value alone cannot tell.
-    pub(super) fn check(&self) -> Result<(), Error> {
+    pub(crate) fn check(&self) -> Result<(), Error> {
         let usage = |text: &str| Err(Error::Usage(text.to_owned()));
         let strangers = self.target.iter().chain(&self.admin).find(|target| !target.is_loopback());
         if let Some(stranger) = strangers.filter(|_| !self.i_own_the_target) {
@@ -104,10 +124,13 @@ impl Options {
                 "{stranger} is not this machine: add --i-own-the-target if it is yours to load"
             )));
         }
+        if !self.is_virtual && (self.gates.is_some() || self.batch.is_some()) {
+            return usage("--gates and --batch: expected with --virtual only");
+        }
         if self.visitors == 0 {
             return usage("--visitors: expected at least 1");
         }
-        if !(self.rate.is_finite() && self.rate > 0.0) {
+        if self.rate.is_some_and(|rate| !(rate.is_finite() && rate > 0.0)) {
             return usage("--rate: expected a number above 0");
         }
         if self.give_up + self.silent + self.no_show > 1.0 {
@@ -249,6 +272,8 @@ mod tests {
             ["--identity", "face"],
             ["--path", "//evil"],
             ["--visit", "3"],
+            ["--gates", "2"],
+            ["--batch", "2"],
         ] {
             let mut arguments = wrong.to_vec();
             if wrong[0] != "--target" {

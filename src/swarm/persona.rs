@@ -74,7 +74,7 @@ impl Persona {
     /// Visitor `index` of the crowd.
     pub(super) fn draw(options: &Options, seed: u64, index: u32) -> Self {
         let rng = &mut dice(seed, index, Dice::Character);
-        let arrives = (f64::from(index) + rng.random::<f64>()) / options.rate;
+        let arrives = (f64::from(index) + rng.random::<f64>()) / options.rate();
         let may_load_pages = options.identity != IdentityKind::Token;
         Self {
             arrives_after: Duration::try_from_secs_f64(arrives).unwrap_or(Duration::MAX),

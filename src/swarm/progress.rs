@@ -10,10 +10,10 @@ use std::time::Duration;
 use super::tally::Tally;
 
 /// Between two lines.
-pub(super) const EVERY: Duration = Duration::from_secs(1);
+pub(crate) const EVERY: Duration = Duration::from_secs(1);
 
 /// Writes the live line.
-pub(super) struct Progress {
+pub(crate) struct Progress {
     visitors: u32,
     is_terminal: bool,
     is_quiet: bool,
@@ -21,12 +21,12 @@ pub(super) struct Progress {
 }
 
 impl Progress {
-    pub(super) fn new(visitors: u32, is_quiet: bool) -> Self {
+    pub(crate) fn new(visitors: u32, is_quiet: bool) -> Self {
         Self { visitors, is_terminal: stderr().is_terminal(), is_quiet, admitted: 0 }
     }
 
     /// One more second went by.
-    pub(super) fn show(&mut self, tally: &Tally, elapsed: Duration) {
+    pub(crate) fn show(&mut self, tally: &Tally, elapsed: Duration) {
         if self.is_quiet {
             return;
         }
@@ -40,7 +40,7 @@ impl Progress {
     }
 
     /// Leaves the line as it stands.
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         if self.is_terminal && !self.is_quiet {
             let _ = writeln!(stderr());
         }

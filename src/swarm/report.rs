@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::check::{Fates, Rule, Verdict};
-use super::history::{Asked, Credentials, Exchange, History, State, Told, Track, kept_polling};
+use super::history::{Asked, Credentials, Exchange, History, Record, State, Told, Track, kept_polling};
 use super::tally::{Latency, Tally};
 use crate::domain::time::{Timestamp, millis};
 
@@ -72,6 +72,27 @@ pub struct Report {
     pub errors: BTreeMap<String, u64>,
     /// The broken rules.
     pub broken: Vec<Broken>,
+    /// Only of a simulated run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rehearsed: Option<Rehearsed>,
+}
+
+/// What a simulated run took.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Rehearsed {
+    /// Of this machine's time, the check included.
+    pub took_ms: u64,
+    /// Simulated time by that.
+    pub times_real: f64,
+    /// Claimed and called passes at once, at most, by the store's own count.
+    pub most_out: u64,
+}
+
+impl Rehearsed {
+    pub(crate) fn new(took: Duration, simulated_ms: u64, most_out: u64) -> Self {
+        let took_ms = millis(took).max(1);
+        Self { took_ms, times_real: simulated_ms as f64 / took_ms as f64, most_out }
+    }
 }
 
 /// Why a run ended.
@@ -111,7 +132,7 @@ pub struct Broken {
 }
 
 /// What was asked for, as far as the report repeats it.
-pub(super) struct Setting {
+pub(crate) struct Setting {
     pub seed: u64,
     pub targets: Vec<String>,
     pub visitors: u32,
@@ -119,10 +140,10 @@ pub(super) struct Setting {
 }
 
 impl Report {
-    pub(super) fn new(
+    pub(crate) fn new<T: Record>(
         setting: Setting,
         ended: Ended,
-        history: &History,
+        history: &History<T>,
         verdict: &Verdict,
         tally: &Tally,
     ) -> Self {
@@ -143,7 +164,7 @@ impl Report {
             most_active: *most_active,
             capacity: setting.capacity,
             forwarded: count(history, |e| e.told == Told::App),
-            refused: history.tracks.iter().map(refused).sum(),
+            refused: sum(history, refused),
             resent: tally.resent.load(Ordering::Relaxed),
             too_early: count(history, |e| e.told == Told::TooEarly),
             overtakings: findings.count(Rule::InOrder),
@@ -163,12 +184,19 @@ impl Report {
                     examples: examples.to_vec(),
                 })
                 .collect(),
+            rehearsed: None,
         }
     }
 }
 
-fn count(history: &History, is: impl Fn(&Exchange) -> bool) -> u64 {
-    history.tracks.iter().flat_map(|track| &track.exchanges).filter(|exchange| is(exchange)).count() as u64
+fn sum<T: Record>(history: &History<T>, of: impl Fn(&Track) -> u64) -> u64 {
+    let mut sum = 0;
+    history.each(|_, track| sum += of(track));
+    sum
+}
+
+fn count<T: Record>(history: &History<T>, is: impl Fn(&Exchange) -> bool) -> u64 {
+    sum(history, |track| track.exchanges.iter().filter(|exchange| is(exchange)).count() as u64)
 }
 
 /// Page requests held back though the last status answer was `admitted`.
@@ -185,38 +213,38 @@ fn refused(track: &Track) -> u64 {
     refused
 }
 
-fn steady(history: &History) -> u64 {
-    let is_steady = |stay: &&[Exchange]| {
+fn steady<T: Record>(history: &History<T>) -> u64 {
+    let is_steady = |stay: &[Exchange]| {
         let has_number = stay.iter().filter_map(Exchange::shown).any(|shown| shown.status.number.is_some());
         has_number && kept_polling(stay) == stay.len()
     };
-    history.tracks.iter().flat_map(Track::stays).filter(is_steady).count() as u64
+    sum(history, |track| track.stays().into_iter().filter(|stay| is_steady(stay)).count() as u64)
 }
 
-fn waits(history: &History) -> Latency {
+fn waits<T: Record>(history: &History<T>) -> Latency {
     let mut waits = Latency::new();
-    for stay in history.tracks.iter().flat_map(Track::stays) {
-        let kept = stay[..kept_polling(stay)].iter().filter_map(Exchange::shown);
-        let mut numbered = kept.filter(|shown| shown.status.number.is_some()).peekable();
-        let Some(joined_at) = numbered.peek().map(|shown| shown.answered_at) else { continue };
-        if let Some(admitted) = numbered.find(|shown| shown.status.state == State::Admitted) {
-            waits.note(admitted.answered_at.since(joined_at));
-        }
-    }
+    history.each(|_, track| track.stays().into_iter().for_each(|stay| note_wait(stay, &mut waits)));
     waits
 }
 
-fn admitted_per_second(history: &History) -> Option<f64> {
+fn note_wait(stay: &[Exchange], waits: &mut Latency) {
+    let kept = stay[..kept_polling(stay)].iter().filter_map(Exchange::shown);
+    let mut numbered = kept.filter(|shown| shown.status.number.is_some()).peekable();
+    let Some(joined_at) = numbered.peek().map(|shown| shown.answered_at) else { return };
+    if let Some(admitted) = numbered.find(|shown| shown.status.state == State::Admitted) {
+        waits.note(admitted.answered_at.since(joined_at));
+    }
+}
+
+fn admitted_per_second<T: Record>(history: &History<T>) -> Option<f64> {
     let first_admitted = |stay: &[Exchange]| {
         stay.iter().filter_map(Exchange::shown).find(|shown| shown.status.state == State::Admitted)
     };
-    let mut times: Vec<Timestamp> = history
-        .tracks
-        .iter()
-        .flat_map(Track::stays)
-        .filter_map(first_admitted)
-        .map(|shown| shown.answered_at)
-        .collect();
+    let mut times: Vec<Timestamp> = Vec::new();
+    history.each(|_, track| {
+        let first = track.stays().into_iter().filter_map(first_admitted);
+        times.extend(first.map(|shown| shown.answered_at));
+    });
     times.sort_unstable();
     let span = times.last()?.since(*times.first()?);
     (span >= Duration::from_secs(1)).then(|| (times.len() - 1) as f64 / span.as_secs_f64())
@@ -255,6 +283,13 @@ impl fmt::Display for Report {
         let seconds = self.duration_ms as f64 / 1_000.0;
         writeln!(f, "{} visitors to {}, seed {}", self.visitors, self.targets.join(", "), self.seed)?;
         writeln!(f, "  ended        {ended} after {seconds:.1} s")?;
+        if let Some(Rehearsed { took_ms, times_real, most_out }) = self.rehearsed {
+            let took = took_ms as f64 / 1_000.0;
+            writeln!(
+                f,
+                "  simulated    in {took:.1} s, {times_real:.1} times as fast; {most_out} passes out at once, at most"
+            )?;
+        }
         let Fates { joined, admitted, evicted, left, waiting, lost } = self.places;
         writeln!(
             f,

@@ -12,28 +12,36 @@ use parking_lot::Mutex;
 const LONGEST_US: u64 = 3_600_000_000;
 
 /// What every visitor adds to.
-pub(super) struct Tally {
+pub struct Tally {
     /// Places taken.
-    pub joined: AtomicU64,
+    pub(super) joined: AtomicU64,
     /// Visitors in the line now.
-    pub waiting: AtomicU64,
+    pub(super) waiting: AtomicU64,
     /// Visitors inside now.
-    pub inside: AtomicU64,
+    pub(super) inside: AtomicU64,
     /// Visitors let in.
-    pub admitted: AtomicU64,
+    pub(super) admitted: AtomicU64,
     /// Visitors that want no more.
-    pub done: AtomicU64,
+    pub(super) done: AtomicU64,
     /// Requests that were sent again on a fresh connection.
-    pub resent: AtomicU64,
+    pub(super) resent: AtomicU64,
     /// How long joins took.
-    pub join: Mutex<Latency>,
+    pub(super) join: Mutex<Latency>,
     /// How long polls took.
-    pub status: Mutex<Latency>,
+    pub(super) status: Mutex<Latency>,
     errors: Mutex<BTreeMap<String, u64>>,
 }
 
+impl Default for Tally {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Tally {
-    pub(super) fn new() -> Self {
+    /// Nothing has happened.
+    #[must_use]
+    pub fn new() -> Self {
         Self {
             joined: AtomicU64::new(0),
             waiting: AtomicU64::new(0),

@@ -3,16 +3,18 @@
 //! Owns conduct: what a [`Persona`] does with each answer. How a request gets
 //! to a gate and back is [`Link`]'s. Never judges; the [`Link`] keeps the record.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::RngExt;
 use rand::rngs::SmallRng;
 
-use super::answer::{Page, Reply, Standing};
-use super::history::{Asked, Credentials, State, Track};
+use super::gates::{Gates, Page, Reply, Standing, Who};
+use super::history::{Asked, Recorder, State};
 use super::link::Link;
-use super::persona::{Patience, Persona, about};
-use super::tally::{add, subtract};
+use super::options::Options;
+use super::persona::{Dice, Patience, Persona, about, dice};
+use super::tally::{Tally, add, subtract};
 
 /// Told nothing, or less than this: so long is slept all the same.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
@@ -25,13 +27,13 @@ const OLD_PASS_AFTER: Duration = Duration::from_secs(3);
 const TOO_EARLY: f64 = 0.2;
 
 /// A visitor on its way.
-pub(super) struct Visitor {
-    pub(super) persona: Persona,
-    pub(super) link: Link,
-    pub(super) rng: SmallRng,
+pub struct Visitor<G, R> {
+    persona: Persona,
+    link: Link<G, R>,
+    rng: SmallRng,
     /// The path it came for, if the crowd was told one.
-    pub(super) path: Option<String>,
-    pub(super) think: Duration,
+    path: Option<Box<str>>,
+    think: Duration,
 }
 
 /// Whether there is more to come.
@@ -41,11 +43,30 @@ enum Next {
     Done,
 }
 
-impl Visitor {
+impl<G: Gates, R: Recorder> Visitor<G, R> {
+    /// Visitor `index` of the crowd that options and seed describe.
+    #[must_use]
+    pub fn new(options: &Options, seed: u64, index: u32, tally: Arc<Tally>, gates: G, record: R) -> Self {
+        let mut rng = dice(seed, index, Dice::Conduct);
+        Self {
+            persona: Persona::draw(options, seed, index),
+            link: Link::new(tally, gates, record, rand::SeedableRng::from_rng(&mut rng)),
+            rng,
+            path: options.path.as_deref().map(Into::into),
+            think: options.think,
+        }
+    }
+
+    /// Whether it means to wait to the end and come in.
+    #[must_use]
+    pub fn is_patient(&self) -> bool {
+        self.persona.patience == Patience::Stays
+    }
+
     /// The whole way. Ends by itself if gates answer at all; may be dropped at
     /// any point.
-    pub(super) async fn live(&mut self) {
-        tokio::time::sleep(self.persona.arrives_after).await;
+    pub async fn live(&mut self) {
+        self.link.sleep(self.persona.arrives_after).await;
         while let Some(standing) = self.stand().await {
             add(&self.link.tally().inside);
             let is_over = self.visit(standing).await;
@@ -54,11 +75,13 @@ impl Visitor {
                 break;
             }
         }
+        add(&self.link.tally().done);
     }
 
     /// The record so far.
-    pub(super) fn into_track(self) -> Track {
-        self.link.into_track()
+    #[must_use]
+    pub fn into_record(self) -> R {
+        self.link.into_record()
     }
 
     /// Comes, takes a place and waits. `None` when it does not get in, or does
@@ -67,7 +90,7 @@ impl Visitor {
         let mut asked = if self.link.has_come() { Asked::Poll } else { self.entry() };
         if self.persona.is_browser && !self.link.has_come() {
             // Without an id nothing but the gate's page can come back.
-            self.link.page(&self.home(), Credentials::Nothing, true).await;
+            self.link.page(&self.home(), Who::Nobody, true).await;
         }
         let mut wait = Wait::default();
         let admitted = loop {
@@ -84,7 +107,7 @@ impl Visitor {
 
     /// The page it came for.
     fn home(&self) -> String {
-        self.path.clone().unwrap_or_else(|| "/".into())
+        self.path.as_deref().unwrap_or("/").to_owned()
     }
 
     /// How it takes a place: a page's script just polls.
@@ -96,7 +119,7 @@ impl Visitor {
         let standing = match reply {
             Reply::Status(standing) => standing,
             Reply::TooEarly(retry_after) => {
-                tokio::time::sleep(retry_after.unwrap_or_default().max(wait.told)).await;
+                self.link.sleep(retry_after.unwrap_or_default().max(wait.told)).await;
                 return Next::Waits;
             }
             Reply::Trouble(_) => return Next::Waits,
@@ -118,7 +141,7 @@ impl Visitor {
             }
             State::Expired | State::Left => return Next::Done,
         }
-        tokio::time::sleep(wait.told).await;
+        self.link.sleep(wait.told).await;
         Next::Waits
     }
 
@@ -151,22 +174,22 @@ impl Visitor {
         wait.answers += 1;
         if wait.answers == 1 && self.persona.knocks {
             let home = self.home();
-            self.link.page(&home, Credentials::Nothing, false).await;
-            self.link.forged_page(&home).await;
+            self.link.page(&home, Who::Nobody, false).await;
+            self.link.page(&home, Who::Forger, false).await;
         }
         if wait.answers == 2 && self.persona.is_browser && self.persona.reloads {
-            self.link.page(&self.home(), Credentials::Own, true).await;
+            self.link.page(&self.home(), Who::Own, true).await;
         }
         if let Some(back_after) = self.loses_patience(standing, wait).await {
             let Some(back_after) = back_after else { return Next::Done };
             self.persona.patience = Patience::Stays;
-            tokio::time::sleep(back_after).await;
+            self.link.sleep(back_after).await;
             return Next::Waits;
         }
         if self.persona.is_impatient && self.rng.random_bool(0.5) {
-            tokio::time::sleep(wait.told.mul_f64(TOO_EARLY)).await;
+            self.link.sleep(wait.told.mul_f64(TOO_EARLY)).await;
         } else {
-            tokio::time::sleep(wait.told).await;
+            self.link.sleep(wait.told).await;
         }
         Next::Waits
     }
@@ -194,18 +217,18 @@ impl Visitor {
         let mut path = standing.go.unwrap_or_else(|| "/".into());
         let ends_at = self.link.now() + self.persona.visit;
         loop {
-            if self.link.page(&path, Credentials::Own, self.persona.is_browser).await == Page::Held {
+            if self.link.page(&path, Who::Own, self.persona.is_browser).await == Page::Held {
                 // A gate that refuses what it admits must not be asked in a tight loop.
-                tokio::time::sleep(about(self.think, &mut self.rng).max(SHORTEST_PAUSE)).await;
+                self.link.sleep(about(self.think, &mut self.rng).max(SHORTEST_PAUSE)).await;
                 return false;
             }
             let left = ends_at.since(self.link.now());
             if left.is_zero() {
                 break;
             }
-            tokio::time::sleep(about(self.think, &mut self.rng).min(left)).await;
+            self.link.sleep(about(self.think, &mut self.rng).min(left)).await;
             if let Some(wanted) = &self.path {
-                path.clone_from(wanted);
+                wanted.as_ref().clone_into(&mut path);
             }
         }
         if self.persona.leaves {
@@ -215,11 +238,11 @@ impl Visitor {
     }
 
     async fn leave(&mut self) {
-        let before = self.link.identity().clone();
+        let before = self.link.identity();
         self.link.queue(Asked::Leave).await;
         if self.persona.tries_old_pass {
-            tokio::time::sleep(OLD_PASS_AFTER).await;
-            self.link.page_as(&self.home(), Credentials::Old, &before, false).await;
+            self.link.sleep(OLD_PASS_AFTER).await;
+            self.link.page(&self.home(), Who::Before(&before), false).await;
         }
     }
 }

@@ -44,12 +44,12 @@ pub(super) struct Answer {
 
 /// Why there was no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failure {
+pub enum Failure {
     /// No connection could be made.
     Connect,
     /// The connection broke before the answer was whole.
     Broken,
-    /// It took longer than [`PATIENCE`].
+    /// It took too long.
     TimedOut,
 }
 

@@ -7,6 +7,7 @@ mod faults;
 mod gate;
 mod gates;
 mod losses;
+mod rehearsal;
 mod store;
 mod support;
 mod swarm;

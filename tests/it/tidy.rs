@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// Module → what of ours it may import. `run` and `cli` put things together
 /// and may import everything.
-const ARROWS: [(&str, &[&str]); 16] = [
+const ARROWS: [(&str, &[&str]); 17] = [
     ("domain", &[]),
     ("clock", &["domain"]),
     ("config", &["domain"]),
@@ -19,6 +19,7 @@ const ARROWS: [(&str, &[&str]); 16] = [
     ("booking", &["domain", "clock", "config", "telemetry", "redis"]),
     ("admin", &["queue", "booking", "store", "domain", "config", "telemetry", "lifecycle"]),
     ("swarm", &["domain", "clock"]),
+    ("rehearsal", &["queue", "store", "domain", "clock", "config", "swarm"]),
     ("standin", &["domain", "clock"]),
     ("lifecycle", &["server"]),
     ("keys", &["config"]),

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use super::{Findings, Limits, Rule, SKEW};
 use crate::domain::time::Timestamp;
-use crate::swarm::history::{Asked, Credentials, Exchange, History, Shown, State, Status, Told, Track};
+use crate::swarm::history::{
+    Asked, Credentials, Exchange, History, Record, Shown, State, Status, Told, Track,
+};
 
 /// A slot that was left is free one second after; twice that for the way there.
 const REVOKED_AFTER: Duration = Duration::from_secs(2);
@@ -21,13 +23,11 @@ struct Inside {
 /// (1) The most visitors surely inside at one instant, compared with the
 /// capacity. Those called but not yet arrived count for the gate and do not
 /// show here, so this is a lower bound.
-pub(super) fn capacity(history: &History, limits: &Limits, findings: &mut Findings) -> u64 {
-    let spells: Vec<_> = history
-        .tracks
-        .iter()
-        .flat_map(Track::stays)
-        .filter_map(|stay| inside(stay, history.ended_at))
-        .collect();
+pub(super) fn capacity<T: Record>(history: &History<T>, limits: &Limits, findings: &mut Findings) -> u64 {
+    let mut spells = Vec::new();
+    history.each(|_, track| {
+        spells.extend(track.stays().into_iter().filter_map(|stay| inside(stay, history.ended_at)));
+    });
     let (most, at) = most_at_once(&spells);
     if let Some(capacity) = limits.capacity.filter(|&capacity| most > capacity) {
         let at = findings.clock(at);
@@ -85,8 +85,8 @@ fn most_at_once(spells: &[Inside]) -> (u64, Timestamp) {
 /// (3) A place that was inside and then was not never comes in again, and a
 /// claim that is repeated gets the same pass. The one late call is no
 /// exception: whoever missed its turn was never told `admitted` for it.
-pub(super) fn admitted_once(history: &History, findings: &mut Findings) {
-    for (visitor, track) in history.tracks.iter().enumerate() {
+pub(super) fn admitted_once<T: Record>(history: &History<T>, findings: &mut Findings) {
+    history.each(|visitor, track| {
         if let Some(shown) = came_in_again(track).or_else(|| second_pass(track)) {
             let at = findings.clock(shown.answered_at);
             let number = shown.status.number.map_or_else(|| "unknown".into(), |n| n.to_string());
@@ -94,7 +94,7 @@ pub(super) fn admitted_once(history: &History, findings: &mut Findings) {
                 format!("visitor {visitor}, number {number}, was admitted once more at {at}")
             });
         }
-    }
+    });
 }
 
 fn came_in_again(track: &Track) -> Option<Shown> {
@@ -124,9 +124,9 @@ fn second_pass(track: &Track) -> Option<Shown> {
 
 /// (4) The app never answers a request that carries no pass, one of a visitor
 /// that waits before and after it, or one with the pass of a visitor that left.
-pub(super) fn admitted_first(history: &History, findings: &mut Findings) {
+pub(super) fn admitted_first<T: Record>(history: &History<T>, findings: &mut Findings) {
     let troubles = troubles(history);
-    for (visitor, track) in history.tracks.iter().enumerate() {
+    history.each(|visitor, track| {
         for (i, exchange) in track.exchanges.iter().enumerate() {
             let Asked::Page(credentials) = exchange.asked else { continue };
             let wrong = exchange.told == Told::App
@@ -142,7 +142,7 @@ pub(super) fn admitted_first(history: &History, findings: &mut Findings) {
                 });
             }
         }
-    }
+    });
 }
 
 const fn named(credentials: Credentials) -> &'static str {
@@ -178,14 +178,16 @@ fn outlived_leave(before: &[Exchange], sent_at: Timestamp, troubles: &[Timestamp
 }
 
 /// When anybody had no answer, an error, or one given without the store; sorted.
-fn troubles(history: &History) -> Vec<Timestamp> {
+fn troubles<T: Record>(history: &History<T>) -> Vec<Timestamp> {
     let troubled = |exchange: &&Exchange| match exchange.told {
         Told::Nothing | Told::Trouble => true,
         Told::Status(status) => status.degraded,
         _ => false,
     };
-    let all = history.tracks.iter().flat_map(|track| &track.exchanges);
-    let mut times: Vec<_> = all.filter(troubled).map(|exchange| exchange.answered_at).collect();
+    let mut times = Vec::new();
+    history.each(|_, track| {
+        times.extend(track.exchanges.iter().filter(troubled).map(|exchange| exchange.answered_at));
+    });
     times.sort_unstable();
     times
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Findings, Rule};
 use crate::domain::id::PlaceNumber;
 use crate::domain::time::Timestamp;
-use crate::swarm::history::{Exchange, History, Shown, State, kept_polling};
+use crate::swarm::history::{Exchange, History, Record, Shown, State, kept_polling};
 
 /// A place's first `admitted` answer.
 #[derive(Clone, Copy)]
@@ -20,9 +20,9 @@ struct Admission {
 /// later number had its `admitted` in hand, by more than `lag`, and was still
 /// told to wait. Answers given without the store prove nothing: they repeat
 /// what was known before.
-pub(super) fn in_order(history: &History, lag: Duration, findings: &mut Findings) {
+pub(super) fn in_order<T: Record>(history: &History<T>, lag: Duration, findings: &mut Findings) {
     let highest = highest_admitted(history);
-    for (visitor, track) in history.tracks.iter().enumerate() {
+    history.each(|visitor, track| {
         for stay in track.stays() {
             let overtaken = waiting(&stay[..kept_polling(stay)])
                 .filter(|(shown, _)| !shown.status.degraded)
@@ -42,21 +42,21 @@ pub(super) fn in_order(history: &History, lag: Duration, findings: &mut Findings
                 });
             }
         }
-    }
+    });
 }
 
 /// First admissions in the order of their answers, each with the highest number
 /// so far in place of its own.
-fn highest_admitted(history: &History) -> Vec<Admission> {
+fn highest_admitted<T: Record>(history: &History<T>) -> Vec<Admission> {
     let mut admissions = Vec::new();
-    for (visitor, track) in history.tracks.iter().enumerate() {
+    history.each(|visitor, track| {
         let mut known = HashSet::new();
         for shown in track.shown().filter(|shown| shown.status.state == State::Admitted) {
             if let Some(number) = shown.status.number.filter(|&number| known.insert(number)) {
                 admissions.push(Admission { answered_at: shown.answered_at, number, visitor });
             }
         }
-    }
+    });
     admissions.sort_by_key(|admission| (admission.answered_at, admission.number));
     let mut highest: Option<Admission> = None;
     for admission in &mut admissions {
@@ -75,8 +75,8 @@ fn high_at(high: Admission, stands_for: Admission) -> Admission {
 
 /// (6) Compared with the lowest position shown in the stay, while the visitor
 /// kept polling: a late returner stands in another, shorter line.
-pub(super) fn positions_fall(history: &History, findings: &mut Findings) {
-    for (visitor, track) in history.tracks.iter().enumerate() {
+pub(super) fn positions_fall<T: Record>(history: &History<T>, findings: &mut Findings) {
+    history.each(|visitor, track| {
         for stay in track.stays() {
             let mut lowest: Option<(PlaceNumber, u64)> = None;
             for (shown, number) in waiting(&stay[..kept_polling(stay)]) {
@@ -95,7 +95,7 @@ pub(super) fn positions_fall(history: &History, findings: &mut Findings) {
                 }
             }
         }
-    }
+    });
 }
 
 /// `waiting` answers that name a number.

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::{Fates, Findings, Rule, SKEW};
 use crate::domain::id::PlaceNumber;
-use crate::swarm::history::{Asked, Exchange, History, Shown, State, Told, Track, kept_polling};
+use crate::swarm::history::{Asked, Exchange, History, Record, Shown, State, Told, Track, kept_polling};
 
 /// The first number that a stay was shown.
 fn own_number(stay: &[Exchange]) -> Option<PlaceNumber> {
@@ -46,11 +46,11 @@ fn fate(stay: &[Exchange]) -> Fate {
 /// (7) Counts the numbers given and the places' ends, each for itself, and
 /// compares: a number that two visitors hold, or a second number in one stay,
 /// leaves the two sums apart.
-pub(super) fn balance(history: &History, findings: &mut Findings) -> Fates {
+pub(super) fn balance<T: Record>(history: &History<T>, findings: &mut Findings) -> Fates {
     let mut fates = Fates::default();
     let mut given = BTreeSet::new();
     let mut owners: HashMap<PlaceNumber, usize> = HashMap::new();
-    for (visitor, track) in history.tracks.iter().enumerate() {
+    history.each(|visitor, track| {
         given.extend(track.shown().filter_map(|shown| shown.status.number));
         for (own, fate) in places(track) {
             if let Some(other) = owners.insert(own, visitor) {
@@ -60,7 +60,7 @@ pub(super) fn balance(history: &History, findings: &mut Findings) -> Fates {
             }
             fates.count(fate);
         }
-    }
+    });
     fates.joined = given.len() as u64;
     let accounted = fates.admitted + fates.evicted + fates.left + fates.waiting;
     if fates.joined != accounted {
@@ -108,8 +108,8 @@ fn first_numbered(stay: &[Exchange]) -> usize {
 
 /// (8) Whoever was heard within every time it was told, and never came in, is
 /// never told `expired`.
-pub(super) fn no_wrong_eviction(history: &History, findings: &mut Findings) {
-    for (visitor, track) in history.tracks.iter().enumerate() {
+pub(super) fn no_wrong_eviction<T: Record>(history: &History<T>, findings: &mut Findings) {
+    history.each(|visitor, track| {
         for stay in track.stays() {
             let kept = &stay[..kept_polling(stay)];
             let mut shown = kept.iter().filter_map(Exchange::shown).filter(|shown| !shown.status.degraded);
@@ -123,22 +123,18 @@ pub(super) fn no_wrong_eviction(history: &History, findings: &mut Findings) {
                 });
             }
         }
-    }
+    });
 }
 
 /// (9) and (11) A visitor with a place is never told that it has none, nor
 /// shown another number: one that nobody holds is a place lost, one that
 /// somebody else holds is somebody else's answer.
-pub(super) fn kept(history: &History, findings: &mut Findings) {
-    let owners: HashMap<PlaceNumber, usize> = history
-        .tracks
-        .iter()
-        .enumerate()
-        .flat_map(|(visitor, track)| {
-            track.stays().into_iter().filter_map(own_number).map(move |n| (n, visitor))
-        })
-        .collect();
-    for (visitor, track) in history.tracks.iter().enumerate() {
+pub(super) fn kept<T: Record>(history: &History<T>, findings: &mut Findings) {
+    let mut owners: HashMap<PlaceNumber, usize> = HashMap::new();
+    history.each(|visitor, track| {
+        owners.extend(track.stays().into_iter().filter_map(own_number).map(|number| (number, visitor)));
+    });
+    history.each(|visitor, track| {
         for stay in track.stays() {
             let Some(own) = own_number(stay) else { continue };
             let Some((shown, loss)) = first_loss(stay, own) else { continue };
@@ -157,7 +153,7 @@ pub(super) fn kept(history: &History, findings: &mut Findings) {
                 },
             }
         }
-    }
+    });
 }
 
 enum Loss {
@@ -187,9 +183,9 @@ fn first_loss(stay: &[Exchange], own: PlaceNumber) -> Option<(Shown, Loss)> {
 }
 
 /// (11) No cookie or token of the gate is ever seen by two visitors.
-pub(super) fn own_keys(history: &History, findings: &mut Findings) {
+pub(super) fn own_keys<T: Record>(history: &History<T>, findings: &mut Findings) {
     let mut owners: HashMap<u64, usize> = HashMap::new();
-    for (visitor, track) in history.tracks.iter().enumerate() {
+    history.each(|visitor, track| {
         for &key in &track.keys {
             let owner = *owners.entry(key).or_insert(visitor);
             if owner != visitor {
@@ -198,5 +194,5 @@ pub(super) fn own_keys(history: &History, findings: &mut Findings) {
                 });
             }
         }
-    }
+    });
 }
