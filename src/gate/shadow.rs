@@ -164,6 +164,14 @@ impl Gate {
         }
     }
 
+    /// The app asked for more time: the pass would have it.
+    pub(super) async fn extend_shadow(&self, site: &Site, id: VisitorId, by: Duration) {
+        let Some(sealed) = site.shadows.pass(id) else { return };
+        if let Ok(Some(pass)) = site.room.extend(id, by).await {
+            site.shadows.0.insert(id, Would::BeInside(sealed.epoch, pass));
+        }
+    }
+
     /// The app said that the visit is done: its slot goes on.
     pub(super) fn end_shadow(self: &Arc<Self>, site: &Arc<Site>, id: VisitorId) {
         if let Some(sealed) = site.shadows.pass(id) {

@@ -403,6 +403,11 @@ impl Gate {
                 self.take_pass(site, inside, now);
             }
             (Command::Requeue, Some(sealed)) => self.requeue(site, inside, sealed, now).await,
+            (Command::Extend(by), None) => {
+                if let Some(id) = inside.shadow {
+                    self.extend_shadow(site, id, by).await;
+                }
+            }
             (Command::Complete, None) => {
                 inside.shadow.into_iter().for_each(|id| self.end_shadow(site, id));
             }

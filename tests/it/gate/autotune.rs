@@ -29,6 +29,21 @@ async fn and_so_they_do_over_redis() {
     fail_and_be_lowered(&TestGate::before(&app, &settings).await).await;
 }
 
+#[tokio::test]
+async fn an_app_that_keeps_people_waiting_is_unwell_though_it_never_fails() {
+    let app = FakeApp::start().await;
+    // No limit on failures: it is the time until the gate gave up that counts.
+    let settings = "[gate.limits]\nfirst_byte_timeout = \"400ms\"\n[[room]]\ncapacity = 40\n\
+                    autotune = { p95 = \"300ms\" }";
+    let gate = TestGate::before(&app, settings).await;
+    let client = gate.admitted().await;
+    until("the app is found slow", DEADLINE, async || {
+        crowd(&client, "/never").await;
+        (gate.room("main").await["capacity"] == 1).then_some(())
+    })
+    .await;
+}
+
 /// Asks `target` 26 times at once, by both ways to the app: a request with a
 /// body does not take the fast lane.
 async fn crowd(client: &Client, target: &str) {

@@ -89,3 +89,26 @@ async fn count(app: &FakeApp, gate: &TestGate) {
     let waited = gate.room("main").await["wait_ms"]["p50"].as_u64();
     assert!(waited.is_some_and(|ms| ms > 1_000), "{waited:?}");
 }
+
+#[tokio::test]
+async fn more_time_for_a_buyer_keeps_the_slot_that_would_be_taken() {
+    let app = FakeApp::start().await;
+    until("a run in which nobody was held up", DEADLINE * 2, async || extend(&app).await).await;
+}
+
+/// `None` when the pass had ended before the app could ask for more, or ended all the same.
+async fn extend(app: &FakeApp) -> Option<()> {
+    let gate = TestGate::before(app, &format!("{SHADOW}\npass_ttl = \"4s\"\nclaim_window = \"4s\"")).await;
+    let [mut first, mut second] = ["a", "b"].map(|name| browser(&gate, name));
+    load(&mut first, "/1").await;
+    room_is(&gate, 0, 1).await;
+    first.get("/command/extend=600").await;
+    load(&mut second, "/2").await;
+    let tick = gate.room("main").await["tick"].as_u64();
+    until("longer than a pass", DEADLINE, || async {
+        (gate.room("main").await["tick"].as_u64() > tick.map(|n| n + 110)).then_some(())
+    })
+    .await;
+    let room = gate.room("main").await;
+    (room["expired_total"] == 0 && room["waiting"] == 1).then_some(())
+}
