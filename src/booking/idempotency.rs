@@ -27,7 +27,7 @@ use crate::domain::time::Timestamp;
 
 const HEADER: &str = "idempotency-key";
 /// Answers are kept this long.
-const KEPT: Duration = Duration::from_secs(24 * 3_600);
+pub(super) const KEPT: Duration = Duration::from_secs(24 * 3_600);
 /// A request under way keeps its key this long: a little longer than any
 /// request may take ([`super::openapi`]), and no longer after a crash.
 const LEASE: Duration = Duration::from_secs(35);

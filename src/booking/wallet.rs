@@ -11,10 +11,10 @@ use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::Booking;
 use super::accounts::auth::Caller;
 use super::db::{DbError, RowExt as _, Tx, millis};
 use super::problem::{Body, Code, Problem};
+use super::{Booking, idempotency};
 use crate::domain::order::AccountId;
 use crate::domain::time::Timestamp;
 use crate::domain::wallet::{Entry, LARGEST, Money, WalletError};
@@ -66,7 +66,7 @@ pub async fn charge(
 ) -> Result<(StatusCode, axum::Json<WalletView>), Problem> {
     let amount = Money::charge(charge.amount)
         .ok_or_else(|| Problem::new(Code::Invalid).because(format!("amount: expected 1 to {LARGEST}")))?;
-    let key = super::idempotency::key(&headers)?;
+    let key = idempotency::key(&headers)?;
     let reference = key.map_or_else(|| uuid::Uuid::new_v4().simple().to_string(), str::to_owned);
     let balance = booking.charge(caller.account, amount, &reference).await?;
     Ok((StatusCode::CREATED, axum::Json(WalletView { balance: balance.units(), currency: CURRENCY })))
@@ -77,6 +77,7 @@ impl Booking {
     async fn charge(&self, account: AccountId, amount: Money, reference: &str) -> Result<Money, Problem> {
         let now = self.now();
         let mut tx = self.db.begin().await?;
+        free_key(&mut tx, account, reference, now).await?;
         match book(&mut tx, account, Entry::Charge, amount, reference, now).await {
             Ok(Ok(balance)) => {
                 tx.commit().await?;
@@ -95,6 +96,22 @@ impl Booking {
             Err(other) => Err(other.into()),
         }
     }
+}
+
+/// A key is free again after its day: the charge that it stood for gets a name
+/// that no key can have.
+async fn free_key(tx: &mut Tx, account: AccountId, key: &str, now: Timestamp) -> Result<(), DbError> {
+    sqlx::query(
+        "UPDATE ledger SET reference = reference || ' ' || id
+         WHERE account_id = $1 AND kind = $2 AND reference = $3 AND created_at <= $4",
+    )
+    .bind(account.to_string())
+    .bind(Entry::Charge.as_str())
+    .bind(key)
+    .bind(millis(now - idempotency::KEPT))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// Moves money and writes down why; the row stays locked until the transaction ends.

@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use super::on_each_database;
-use crate::support::booking::{Database, TestBooking};
+use crate::support::booking::{Database, PASSWORD, TestBooking, sign_in};
 use crate::support::http::Client;
 use usher::booking::pass::key_id;
 
@@ -76,6 +76,21 @@ on_each_database! {
         theirs.post("/api/wallet/charges", json!({"amount": 700})).await.expect(201);
         let spaced = fan.with("idempotency-key", "not one word");
         spaced.post("/api/orders", json!({})).await.refused(400, "malformed");
+    }
+
+    async fn a_charge_under_a_key_is_one_for_a_day_and_another_after_it(office) {
+        let (_, email) = office.fan_called("Fan", "en", 1_000).await;
+        let keyed = async || {
+            let fan = sign_in(&office.client, &email, PASSWORD).await;
+            fan.with("idempotency-key", "pocket-money")
+        };
+        let charge = json!({"amount": 500});
+        for (hours, balance) in [(0, 1_500), (23, 1_500), (1, 2_000), (0, 2_000), (24, 2_500)] {
+            office.advance(hours * 3_600);
+            let answer = keyed().await.post("/api/wallet/charges", charge.clone()).await.expect(201);
+            assert_eq!(keyed().await.get("/api/wallet").await.json["balance"], balance, "{hours} hours later");
+            assert_eq!(answer.json["balance"], balance);
+        }
     }
 
     async fn a_whole_section_sells_out_once(office) {
