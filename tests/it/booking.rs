@@ -7,6 +7,7 @@ mod cancel;
 mod cards;
 mod catalogue;
 mod contract;
+mod crowd;
 mod described;
 mod doubt;
 mod holds;

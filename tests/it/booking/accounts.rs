@@ -122,6 +122,16 @@ on_each_database! {
 on_each_database! {
     on shared
 
+    async fn who_signs_out_at_one_office_is_out_at_every_other_at_once(office) {
+        let (_twin, there) = office.twin().await;
+        let fan = office.fan(0).await;
+        let other = fan.at(&there);
+        other.get("/api/me").await.expect(200);
+        fan.delete("/api/sessions/current").await.expect(204);
+        other.get("/api/me").await.refused(401, "unauthenticated");
+        other.post("/api/wallet/charges", json!({"amount": 1})).await.refused(401, "unauthenticated");
+    }
+
     async fn a_role_holds_at_once_in_every_process(office) {
         let (fan, admin) = (office.fan(0).await, office.admin().await);
         let me = fan.get("/api/me").await.expect(200).text("account_id");

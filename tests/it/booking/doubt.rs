@@ -270,15 +270,15 @@ async fn in_the_end<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     tokio::time::timeout(Duration::from_secs(300), asking).await.expect("an answer in the end")
 }
 
-struct Cutter(sqlx::AnyPool);
+pub(super) struct Cutter(sqlx::AnyPool);
 
-async fn sqlx_cutter(database: &str) -> Cutter {
+pub(super) async fn sqlx_cutter(database: &str) -> Cutter {
     let pool = sqlx::any::AnyPoolOptions::new().max_connections(1).connect(database).await;
     Cutter(pool.expect("a connection of one's own"))
 }
 
 impl Cutter {
-    async fn cut(&self) {
+    pub(super) async fn cut(&self) {
         let sql = "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity
                    WHERE datname = current_database() AND pid <> pg_backend_pid()";
         sqlx::query(sql).execute(&self.0).await.expect("cuts");

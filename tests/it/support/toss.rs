@@ -52,7 +52,8 @@ pub async fn unhurried_office(database: Database) -> Option<(TestBooking, Bank)>
     Some((office, bank))
 }
 
-async fn idle_office_with(
+/// As [`idle_office`], with other settings.
+pub async fn idle_office_with(
     database: Database,
     change: impl FnOnce(&mut config::Toss),
     also: impl FnOnce(&mut config::Booking),
