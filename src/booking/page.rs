@@ -1,6 +1,6 @@
 //! The plain page: a hall to look at, seats to take, tickets to keep.
 //!
-//! Three files built in, nothing from elsewhere, no build step. The page talks
+//! Its files are built in, nothing from elsewhere, no build step. The page talks
 //! to the same API as everybody.
 
 use axum::Router;
@@ -10,10 +10,11 @@ use axum::routing::get;
 
 const PAGE: &str = include_str!("../../web/booking/index.html");
 const STYLE: &str = include_str!("../../web/booking/booking.css");
-const SCRIPTS: [(&str, &str); 4] = [
+const SCRIPTS: [(&str, &str); 5] = [
     ("/assets/booking/app.js", include_str!("../../web/booking/app.js")),
     ("/assets/booking/api.js", include_str!("../../web/booking/api.js")),
     ("/assets/booking/hall.js", include_str!("../../web/booking/hall.js")),
+    ("/assets/booking/live.js", include_str!("../../web/booking/live.js")),
     ("/assets/booking/words.js", include_str!("../../web/booking/words.js")),
 ];
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \

@@ -3,6 +3,7 @@
 
 import { Refused, beGuest, call, get, picture, post, postOnce, serverNow, session, signIn, signOut, signUp, topUp } from "./api.js";
 import { drawSection, el } from "./hall.js";
+import { watch } from "./live.js";
 import { language, money, t, when } from "./words.js";
 
 const MOST = 8;
@@ -110,6 +111,7 @@ async function drawHall(id) {
   const cards = el("div", { class: "sections" });
   const plan = el("div", { class: "plan" });
   const bar = el("div", { class: "bar", hidden: true });
+  const looking = el("p", { class: "quiet", id: "looking" });
 
   const choose = (seat) => {
     if (!chosen.delete(seat)) {
@@ -144,16 +146,19 @@ async function drawHall(id) {
     const scroll = plan.querySelector(".scroll");
     scroll.scrollLeft = (scroll.scrollWidth - scroll.clientWidth) / 2;
   };
-  const refresh = async () => {
-    const now = await seatsOf();
-    if (now.etag === etag) return;
-    ({ json: { seats }, etag } = now);
+  const redraw = () => {
     const lost = seats.filter((seat) => chosen.has(seat.id) && seat.status !== "AVAILABLE").map((seat) => seat.id);
     lost.forEach((seat) => chosen.delete(seat));
     if (lost.length) alertUser(t("faster", { seats: lost.join(", ") }));
     map?.update(seats.filter((seat) => seat.section === section));
     drawCards();
     drawBar();
+  };
+  const refresh = async () => {
+    const now = await seatsOf();
+    if (now.etag === etag) return;
+    ({ json: { seats }, etag } = now);
+    redraw();
   };
   const take = (wish) => enter(async () => {
     try {
@@ -173,9 +178,20 @@ async function drawHall(id) {
     el("h1", {}, event.title),
     el("p", { class: "quiet" }, when(event.starts_at), el("br"), event.venue),
     bestForm(event, take),
-    el("h2", {}, t("pickSection")), cards, plan, legend(), bar);
+    el("h2", {}, t("pickSection")), looking, cards, plan, legend(), bar);
   if (event.sale_opens_at > serverNow()) alertUser(t("opens", { when: when(event.sale_opens_at) }));
-  every(LOOK_AGAIN_MS, refresh);
+  const live = watch(id, {
+    seats: () => seats,
+    apply(changes) {
+      for (const { i, status } of changes) seats[i].status = status;
+      redraw();
+    },
+    reload: () => refresh().catch(explain),
+    people: (n) => (looking.textContent = t("looking", { n })),
+    signal: leave.signal,
+  });
+  // Where no live map can be had, the list is asked for.
+  every(LOOK_AGAIN_MS, async () => live.connected() || refresh());
 }
 
 function bestForm(event, take) {

@@ -2,6 +2,7 @@
 
 const WORDS = {
   en: {
+    looking: "People looking: {n}",
     title: "Tickets", myTickets: "My tickets", signOut: "Sign out", signIn: "Sign in", signUp: "Sign up",
     events: "On sale", noEvents: "Nothing is on sale right now.", choose: "Choose seats",
     soldOut: "Sold out", left: "{n} left", opens: "Sale opens {when}", stage: "Stage",
@@ -27,6 +28,7 @@ const WORDS = {
     offline: "No connection. We keep trying.", backToHall: "Back to the hall", keys: "Arrow keys move between seats.",
   },
   ko: {
+    looking: "지금 보고 있는 사람: {n}명",
     title: "티켓", myTickets: "내 티켓", signOut: "로그아웃", signIn: "로그인", signUp: "가입",
     events: "예매 중", noEvents: "지금 예매 중인 공연이 없습니다.", choose: "좌석 고르기",
     soldOut: "매진", left: "{n}석 남음", opens: "{when} 예매 시작", stage: "무대",
@@ -52,6 +54,7 @@ const WORDS = {
     offline: "연결이 끊겼습니다. 계속 시도합니다.", backToHall: "좌석도로 돌아가기", keys: "화살표 키로 좌석 사이를 움직일 수 있습니다.",
   },
   ja: {
+    looking: "閲覧中: {n}人",
     title: "チケット", myTickets: "マイチケット", signOut: "ログアウト", signIn: "ログイン", signUp: "登録",
     events: "販売中", noEvents: "現在販売中の公演はありません。", choose: "座席を選ぶ",
     soldOut: "完売", left: "残り{n}席", opens: "{when} 販売開始", stage: "ステージ",
@@ -77,6 +80,7 @@ const WORDS = {
     offline: "接続がありません。再試行しています。", backToHall: "座席図へ戻る", keys: "矢印キーで座席を移動できます。",
   },
   zh: {
+    looking: "正在浏览：{n} 人",
     title: "门票", myTickets: "我的门票", signOut: "退出", signIn: "登录", signUp: "注册",
     events: "正在售票", noEvents: "目前没有正在售票的演出。", choose: "选座",
     soldOut: "已售罄", left: "剩余 {n} 席", opens: "{when} 开售", stage: "舞台",
@@ -102,6 +106,7 @@ const WORDS = {
     offline: "没有网络连接,正在重试。", backToHall: "返回座位图", keys: "可用方向键在座位间移动。",
   },
   es: {
+    looking: "Personas mirando: {n}",
     title: "Entradas", myTickets: "Mis entradas", signOut: "Salir", signIn: "Entrar", signUp: "Registrarse",
     events: "A la venta", noEvents: "Ahora no hay nada a la venta.", choose: "Elegir asientos",
     soldOut: "Agotado", left: "quedan {n}", opens: "Venta desde {when}", stage: "Escenario",
@@ -128,7 +133,9 @@ const WORDS = {
   },
 };
 
-const wanted = [new URLSearchParams(location.search).get("lang"), ...navigator.languages];
+/** What was chosen on the waiting page. */
+const chosen = document.cookie.match(/(?:^|; )usher_language=([a-z]+)/)?.[1];
+const wanted = [new URLSearchParams(location.search).get("lang"), chosen, ...navigator.languages];
 
 /** The page's language, one of the five. */
 export const language = wanted.map((tag) => tag?.split("-")[0].toLowerCase()).find((tag) => tag in WORDS) ?? "en";
