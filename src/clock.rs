@@ -79,6 +79,11 @@ impl ManualClock {
         self.passed_ms.fetch_add(millis(by), Ordering::SeqCst);
     }
 
+    /// Sets the wall clock forward; monotonic time stays.
+    pub fn set_forward(&self, by: Duration) {
+        self.now_ms.fetch_add(millis(by), Ordering::SeqCst);
+    }
+
     /// Sets the wall clock back; monotonic time stays.
     pub fn set_back(&self, by: Duration) {
         self.now_ms.fetch_sub(millis(by), Ordering::SeqCst);

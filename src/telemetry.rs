@@ -42,6 +42,7 @@ pub struct Metrics {
     capacity: IntGaugeVec,
     losses: IntGaugeVec,
     view_bytes: IntGaugeVec,
+    skew: IntGaugeVec,
     slow_calls: IntGauge,
 }
 
@@ -79,6 +80,11 @@ impl Metrics {
             losses: gauge(
                 "usher_room_losses_total",
                 "How often the store had lost the line or its end.",
+                &["room"],
+            ),
+            skew: gauge(
+                "usher_room_clock_skew_seconds",
+                "By how much the store's clock was set while the line stood; its time is behind by that.",
                 &["room"],
             ),
             slow_calls: add(
@@ -119,6 +125,7 @@ impl Metrics {
         self.capacity.with_label_values(&[name, "in_force"]).set(as_i64(view.capacity()));
         self.over.with_label_values(&[name]).set(as_i64(inside.saturating_sub(view.capacity())));
         self.losses.with_label_values(&[name]).set(as_i64(standing.recoveries));
+        self.skew.with_label_values(&[name]).set(standing.skew_ms / 1_000);
         let states = [
             ("waiting", standing.waiting),
             ("returning", standing.returning),

@@ -52,25 +52,6 @@ pub fn is_gap(since_last: Duration, tick: Duration, heartbeat: Duration) -> bool
     since_last > (tick * 3).max(heartbeat)
 }
 
-/// What a caller knows of time by itself: the tick it saw last, and for how long
-/// by its own clock that never goes back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Beat {
-    /// Number of that tick.
-    pub tick: u64,
-    /// Time since it was first seen.
-    pub elapsed: Duration,
-}
-
-impl Beat {
-    /// The time since the last tick that may be believed: none when the room is
-    /// at another tick by now (another caller moved it on), two periods at most.
-    #[must_use]
-    pub fn believed(self, at_tick: u64, period: Duration) -> Option<Duration> {
-        (self.tick == at_tick).then(|| self.elapsed.min(period * 2))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,14 +70,6 @@ mod tests {
         assert_eq!(Bounds { inside: 130, ..bounds }.room(), 0);
         assert_eq!(Bounds { rate_per_minute: Some(60), last_minute: 55, ..bounds }.room(), 5);
         assert_eq!(Bounds { rate_per_minute: Some(60), last_minute: 65, ..bounds }.room(), 0);
-    }
-
-    #[test]
-    fn a_beat_counts_for_its_own_tick_and_two_periods_at_most() {
-        let beat = Beat { tick: 7, elapsed: SECOND };
-        assert_eq!(beat.believed(7, SECOND), Some(SECOND));
-        assert_eq!(beat.believed(8, SECOND), None);
-        assert_eq!(Beat { elapsed: SECOND * 90, ..beat }.believed(7, SECOND), Some(SECOND * 2));
     }
 
     #[test]

@@ -5,12 +5,12 @@
 //! not at all, and ends with the invariants of [`Line::check`].
 
 mod recovery;
+mod time;
 mod turnover;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
 
-use super::admission::Beat;
 use super::autotune::{Tuned, Word};
 use super::id::{Epoch, PlaceNumber, VisitorId};
 use super::opening::Opening;
@@ -19,6 +19,7 @@ use super::place::{Intent, Reason, Turn};
 use super::time::Timestamp;
 use recovery::Recovery;
 pub use recovery::{FORMER, Known, PutBack};
+pub use time::JUMP;
 
 /// Why a number is out is remembered this long.
 pub const REMEMBERED: Duration = Duration::from_secs(3_600);
@@ -127,8 +128,11 @@ pub struct Totals {
 pub struct Standing {
     /// Which line.
     pub epoch: Epoch,
-    /// The store's time.
+    /// The line's time.
     pub now: Timestamp,
+    /// What that is behind the store's clock, in ms: by so much the clock was set
+    /// since the line began, 0 = it was not.
+    pub skew_ms: i64,
     /// Ticks so far.
     pub tick: u64,
     /// When the next tick is due.
@@ -168,11 +172,11 @@ pub struct Line {
     next: u64,
     tick: u64,
     last_tick_at: Option<Timestamp>,
-    /// The line's time at the last tick, which may have come late.
-    ticked_at: Timestamp,
     /// The last `make_room`: a sign of life of the service itself.
     alive_at: Option<Timestamp>,
     now: Timestamp,
+    /// What `now` is behind the store's clock.
+    skew_ms: i64,
     holiday_until: Timestamp,
     settings: Settings,
     places: HashMap<VisitorId, Place>,
@@ -205,9 +209,9 @@ impl Line {
             next: 1,
             tick: 0,
             last_tick_at: None,
-            ticked_at: Timestamp::default(),
             alive_at: None,
             now: Timestamp::default(),
+            skew_ms: 0,
             holiday_until: Timestamp::default(),
             settings,
             places: HashMap::new(),
@@ -389,6 +393,7 @@ impl Line {
         Standing {
             epoch: self.epoch,
             now: self.now,
+            skew_ms: self.skew_ms(),
             tick: self.tick,
             due_at: self.last_tick_at.map_or(self.now, |at| at + self.settings.tick),
             next: PlaceNumber(self.next),
@@ -411,19 +416,6 @@ impl Line {
     pub fn standing_at(&mut self, now: Timestamp) -> Standing {
         self.clock(now);
         self.standing()
-    }
-
-    /// The time to tick at when the store's clock says `now`.
-    ///
-    /// A clock that was set back would stop the line until it catches up; so
-    /// while it is behind, the last tick's time goes on by the caller's own.
-    #[must_use]
-    pub fn steady(&self, now: Timestamp, beat: Option<Beat>) -> Timestamp {
-        if now >= self.now {
-            return now;
-        }
-        let since = beat.and_then(|beat| beat.believed(self.tick, self.settings.tick));
-        since.map_or(now, |since| self.ticked_at + since)
     }
 
     /// Time never runs backwards.

@@ -224,6 +224,13 @@ fn publish(room: &Room, state: &mut State, report: Report, mut rank: Arc<Rank>, 
     if recovered {
         tracing::info!(room = %room.config().name, "store is back");
     }
+    if old.standing.as_ref().is_some_and(|old| old.epoch == standing.epoch && old.skew_ms != standing.skew_ms)
+    {
+        tracing::warn!(
+            room = %room.config().name, skew_ms = standing.skew_ms,
+            "the store's clock was set: the line keeps its own time, which is behind by that"
+        );
+    }
     let settings = report.overrides.apply(&room.config().line);
     let recovering_until =
         if recovered { standing.now + settings.idle_timeout / 4 } else { old.recovering_until };

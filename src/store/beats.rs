@@ -1,7 +1,8 @@
-//! Since when each room's tick number stands, by this process's own clock.
+//! Each room's time by this process's own account: as it last heard it, and how
+//! long ago by a clock that is never set.
 //!
-//! Lets a store tick on when the clock it counts by was set back; see
-//! [`Line::steady`](crate::domain::line::Line::steady).
+//! Lets a store notice that its own clock was; see
+//! [`Line::time`](crate::domain::line::Line::time).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,34 +11,44 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use crate::clock::Clock;
-use crate::domain::admission::Beat;
 use crate::domain::id::RoomName;
+use crate::domain::time::Timestamp;
 
-/// The last tick seen of each room, and when by the monotonic clock.
+/// An answer that took longer is of no use: nobody knows when within that it was true.
+const PROMPT: Duration = Duration::from_secs(2);
+
+/// The last time heard of each room, and when by the monotonic clock.
 pub(super) struct Beats {
     clock: Arc<dyn Clock>,
-    seen: Mutex<HashMap<RoomName, (u64, Duration)>>,
+    heard: Mutex<HashMap<RoomName, (Timestamp, Duration)>>,
 }
 
 impl Beats {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, seen: Mutex::default() }
+        Self { clock, heard: Mutex::default() }
     }
 
-    /// Notes that the room is at `tick`.
-    pub(super) fn note(&self, room: &RoomName, tick: u64) {
-        let now = self.clock.monotonic();
-        let mut seen = self.seen.lock();
-        match seen.get_mut(room) {
-            Some((before, _)) if *before == tick => {}
-            Some(entry) => *entry = (tick, now),
-            None => drop(seen.insert(room.clone(), (tick, now))),
+    /// Now, to be given back with the answer.
+    pub(super) fn ask(&self) -> Duration {
+        self.clock.monotonic()
+    }
+
+    /// The answer to what was asked at `asked` says that it is `now` in the room.
+    pub(super) fn note(&self, room: &RoomName, now: Timestamp, asked: Duration) {
+        let heard = self.clock.monotonic();
+        if heard.saturating_sub(asked) > PROMPT {
+            return;
+        }
+        let mut rooms = self.heard.lock();
+        match rooms.get_mut(room) {
+            Some(entry) => *entry = (now, heard),
+            None => drop(rooms.insert(room.clone(), (now, heard))),
         }
     }
 
-    /// How long the room's last tick number has been standing.
-    pub(super) fn of(&self, room: &RoomName) -> Option<Beat> {
-        let &(tick, at) = self.seen.lock().get(room)?;
-        Some(Beat { tick, elapsed: self.clock.monotonic().saturating_sub(at) })
+    /// What time it must be in the room; `None` when it was never heard.
+    pub(super) fn expected(&self, room: &RoomName) -> Option<Timestamp> {
+        let &(now, heard) = self.heard.lock().get(room)?;
+        Some(now + self.clock.monotonic().saturating_sub(heard))
     }
 }

@@ -46,9 +46,11 @@ impl MemoryStore {
     }
 
     fn with<T>(&self, room: &RoomName, act: impl FnOnce(&mut Room, Timestamp) -> T) -> Result<T, StoreError> {
-        let now = self.clock.now();
+        let (told, expected) = (self.clock.now(), self.beats.expected(room));
         let mut rooms = self.rooms.lock();
-        rooms.get_mut(room).map(|room| act(room, now)).ok_or(StoreError::NoRoom)
+        let found = rooms.get_mut(room).ok_or(StoreError::NoRoom)?;
+        let now = found.line.time(told, expected);
+        Ok(act(found, now))
     }
 }
 
@@ -60,7 +62,9 @@ impl MemoryStore {
         settings: &Settings,
         then: impl FnOnce(&mut Line, Timestamp),
     ) -> Report {
+        let (asked, expected) = (self.beats.ask(), self.beats.expected(room));
         let mut rooms = self.rooms.lock();
+        let name = room;
         let room = rooms.entry(room.clone()).or_insert_with(|| Room {
             line: Line::new(epoch, settings.clone()),
             base: settings.clone(),
@@ -68,9 +72,10 @@ impl MemoryStore {
         });
         room.base = settings.clone();
         room.line.configure(room.overrides.apply(settings));
-        let now = self.clock.now();
+        let now = room.line.time(self.clock.now(), expected);
         then(&mut room.line, now);
         let standing = room.line.standing_at(now);
+        self.beats.note(name, standing.now, asked);
         room.report(standing)
     }
 }
@@ -121,21 +126,19 @@ impl Store for MemoryStore {
     }
 
     async fn make_room(&self, room: &RoomName) -> Result<(), StoreError> {
-        let beat = self.beats.of(room);
-        self.with(room, |room, now| room.line.make_room(room.line.steady(now, beat)))
+        self.with(room, |room, now| room.line.make_room(now))
     }
 
     async fn admit(&self, room: &RoomName, known: Option<&Known>) -> Result<Report, StoreError> {
-        let beat = self.beats.of(room);
+        let asked = self.beats.ask();
         let report = self.with(room, |room, now| {
-            let now = room.line.steady(now, beat);
             let standing = match known.is_none_or(|known| room.line.is_as_known(known)) {
                 true => room.line.admit(now),
                 false => room.line.standing_at(now),
             };
             room.report(standing)
         })?;
-        self.beats.note(room, report.standing.tick);
+        self.beats.note(room, report.standing.now, asked);
         Ok(report)
     }
 

@@ -8,7 +8,7 @@
 //!
 //! | key `PREFIX:{ROOM}:…` | holds |
 //! | --- | --- |
-//! | `room` | hash: epoch, next number, tick, times, totals, `base:` settings, `set:` changes |
+//! | `room` | hash: epoch, next number, tick, times, how far the clock was set, totals, `base:` settings, `set:` changes |
 //! | `waiting`, `returning` | visitor by number |
 //! | `seen` | waiting number by its last sign of life |
 //! | `joined` | when waiting numbers were taken, a hundred to a field |
@@ -98,8 +98,8 @@ impl RedisStore {
 
     /// Runs an operation that takes place at a time.
     async fn act(&self, room: &RoomName, script: &Script, args: Vec<Arg<'_>>) -> Result<Value, StoreError> {
-        let now = self.clock.as_ref().map(|clock| Arg::Number(clock.now().as_millis()));
-        self.run(room, script, now.unwrap_or(Arg::Text("")), args).await
+        let told = self.clock.as_ref().map(|clock| clock.now());
+        self.run(room, script, Arg::Time { told, expected: self.beats.expected(room) }, args).await
     }
 
     /// Runs an operation to which time does not matter.
@@ -141,14 +141,11 @@ impl RedisStore {
     ) -> Result<Report, StoreError> {
         let epoch = epoch.to_string();
         let args = [Arg::Text(&epoch)].into_iter().chain(known).chain(wire::settings(settings));
+        let asked = self.beats.ask();
         let reply = self.act(room, &self.scripts.open, args.collect()).await?;
-        Ok(wire::report(&reply)?)
-    }
-
-    fn beat<'a>(&self, room: &RoomName) -> Vec<Arg<'a>> {
-        self.beats.of(room).map_or(vec![Arg::NoTick, Arg::Number(0)], |beat| {
-            vec![Arg::Number(beat.tick), Arg::Number(millis(beat.elapsed))]
-        })
+        let report = wire::report(&reply)?;
+        self.beats.note(room, report.standing.now, asked);
+        Ok(report)
     }
 }
 
@@ -234,18 +231,18 @@ impl Store for RedisStore {
     }
 
     async fn make_room(&self, room: &RoomName) -> Result<(), StoreError> {
-        self.act(room, &self.scripts.make_room, self.beat(room)).await.map(drop)
+        self.act(room, &self.scripts.make_room, Vec::new()).await.map(drop)
     }
 
     async fn admit(&self, room: &RoomName, known: Option<&Known>) -> Result<Report, StoreError> {
         let epoch = known.map(|known| known.epoch.to_string());
-        let mut args = self.beat(room);
+        let (mut args, asked) = (Vec::new(), self.beats.ask());
         if let (Some(known), Some(epoch)) = (known, &epoch) {
             args.extend([Arg::Text(epoch), Arg::Number(known.next.0), Arg::Number(known.log_seq)]);
         }
         let reply = self.act(room, &self.scripts.admit, args).await?;
         let report = wire::report(&reply)?;
-        self.beats.note(room, report.standing.tick);
+        self.beats.note(room, report.standing.now, asked);
         Ok(report)
     }
 

@@ -1,8 +1,9 @@
 //! Faults on real processes while a crowd waits: stores that lose a line, wires that
-//! are slow or cut.
+//! are slow or cut, clocks that are set.
 //!
 //! Each run is short here; `make soak` runs the same with the crowd of an on-sale. What visitors saw is judged by the swarm's rules.
 
+mod clocks;
 mod losses;
 mod network;
 

@@ -12,6 +12,7 @@ pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod raw;
 pub(crate) mod redis_server;
+pub(crate) mod set_clock;
 pub(crate) mod smtp;
 pub(crate) mod tls;
 pub mod toss;

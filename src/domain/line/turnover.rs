@@ -43,7 +43,6 @@ impl Line {
             return self.standing();
         };
         self.last_tick_at = Some(counts_from);
-        self.ticked_at = now;
         self.tick += 1;
         let room = if self.settings.is_shut(now) { 0 } else { self.room(now) };
         let mut admitted = self.call_returners(room, now);
@@ -204,4 +203,4 @@ fn as_len(count: u64) -> usize {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,8 +1,8 @@
--- ARGV: time, the beat's tick or -1, the beat's ms; then, when the caller knew the
--- line, its epoch, its next number and the last entry of its log.
+-- ARGV: time; then, when the caller knew the line, its epoch, its next number and
+-- the last entry of its log.
 
 if not room.epoch then return false end
-now = clock(tonumber(ARGV[2]), tonumber(ARGV[3]))
+now = clock()
 
 -- The instant a due tick counts from; see admission::due.
 local function due()
@@ -58,9 +58,9 @@ local function call_waiting(most)
 end
 
 -- Another line, or one that lost its end: nobody is admitted from that.
-if ARGV[4] then
-  local next, log_seq = tonumber(ARGV[5]), tonumber(ARGV[6])
-  if ARGV[4] ~= room.epoch or next > count('next') or log_seq > count('log_seq') then return report(0) end
+if ARGV[2] then
+  local next, log_seq = tonumber(ARGV[3]), tonumber(ARGV[4])
+  if ARGV[2] ~= room.epoch or next > count('next') or log_seq > count('log_seq') then return report(0) end
 end
 if is_coming_back(now) then return report(0) end
 if count('recovering_until') > 0 then
@@ -72,7 +72,6 @@ local counts_from = due()
 if not counts_from then return report(0) end
 -- First of all: a tick that fails half-way is over, not repeated.
 put('last_tick_at', counts_from)
-put('ticked_at', now)
 add('tick', 1)
 local most = is_shut(now) and 0 or space()
 local admitted = call_returners(most)

@@ -1,7 +1,7 @@
--- ARGV: time, the beat's tick or -1, the beat's ms.
+-- ARGV: time.
 
 if not room.epoch then return false end
-now = clock(tonumber(ARGV[2]), tonumber(ARGV[3]))
+now = clock()
 
 -- The members due in a set, in chunks; at most SWEEP. Each chunk must be taken
 -- out of the set by `act`.

@@ -1,7 +1,8 @@
 -- What every operation shares: the room's keys, its hash, its time.
 -- Rust puts before it: the flags, and the model's constants
--- CHUNK, SWEEP, LOG_KEPT, FORMER, REMEMBERED (ms).
--- ARGV[1] is the time to use, or '' for Redis's own.
+-- CHUNK, SWEEP, LOG_KEPT, FORMER, REMEMBERED (ms), JUMP (ms).
+-- ARGV[1] is 'TIME/EXPECTED' in ms: the time to use, '' for Redis's own, and what it
+-- is by the caller's account, '' when that has none.
 
 local ROOM, WAITING, SEEN, JOINED, RETURNING, CALLED, PASSES, PLACES, HOLDERS, ENDED, RECENT, REVOKED, LOG, OUT =
   unpack(KEYS)
@@ -63,19 +64,22 @@ local function takes_nobody(now)
   return is_set('closed') or is_set('draining') or now < math.min(opens_at() or 0, gather_from)
 end
 
--- The time, which never runs backwards. A tick may bring a beat: the tick number
--- its caller saw last, and ms since; see Line::steady.
-local function clock(beat_tick, beat_ms)
-  local last = count('now')
-  local now = tonumber(ARGV[1])
+-- The line's time, which never runs backwards and knows nothing of a clock that
+-- was set; see Line::time.
+local function clock()
+  local told, expected = ARGV[1]:match('^(%d*)/(%d*)$')
+  local last, skew, now = count('now'), count('skew_ms'), tonumber(told)
+  expected = tonumber(expected)
   if not now then
     local time = call('TIME')
     now = time[1] * 1000 + math.floor(time[2] / 1000)
   end
-  if now < last then
-    local believed = beat_tick == count('tick') and math.min(beat_ms, 2 * limit('tick_ms'))
-    now = math.max(last, believed and count('ticked_at') + believed or 0)
+  now = math.max(0, now - skew)
+  if expected and expected + JUMP >= last and math.abs(now - expected) > JUMP then
+    put('skew_ms', text(skew + now - expected))
+    now = expected
   end
+  now = math.max(now, last)
   if now > last then put('now', now) end
   return now
 end

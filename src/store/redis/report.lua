@@ -4,7 +4,7 @@
 local function report(admitted)
   local due_at = room.last_tick_at and count('last_tick_at') + limit('tick_ms') or now
   local standing = {
-    room.epoch, now, count('tick'), due_at, count('next'), count('log_seq'),
+    room.epoch, text(count('skew_ms')), now, count('tick'), due_at, count('next'), count('log_seq'),
     call('ZCARD', WAITING), call('ZCARD', RETURNING), call('ZCARD', CALLED), call('ZCARD', PASSES),
     admitted, count('holiday_until'), count('recovering_until'), count('recoveries'),
     is_tuned() and count('tuned') or 0,

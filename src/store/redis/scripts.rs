@@ -5,7 +5,7 @@
 //! first write; what frees memory or only looks is not, or it could never drain.
 
 use crate::domain::autotune::{HOLD, LEFT, RISE, STEP};
-use crate::domain::line::{CHUNK, FORMER, LOG_KEPT, REMEMBERED, SWEEP};
+use crate::domain::line::{CHUNK, FORMER, JUMP, LOG_KEPT, REMEMBERED, SWEEP};
 use crate::redis::Script;
 
 /// What a script may do, as Redis reads it in the first line.
@@ -69,8 +69,9 @@ fn tuning() -> String {
 
 fn script(header: &str, parts: &[&str]) -> Script {
     let constants = format!(
-        "local CHUNK, SWEEP, LOG_KEPT, FORMER, REMEMBERED = {CHUNK}, {SWEEP}, {LOG_KEPT}, {FORMER}, {}",
-        REMEMBERED.as_millis()
+        "local CHUNK, SWEEP, LOG_KEPT, FORMER, REMEMBERED, JUMP = {CHUNK}, {SWEEP}, {LOG_KEPT}, {FORMER}, {}, {}",
+        REMEMBERED.as_millis(),
+        JUMP.as_millis()
     );
     Script::new([&[header, &constants, PRELUDE], parts].concat().join("\n"))
 }

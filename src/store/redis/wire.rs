@@ -37,8 +37,11 @@ pub(super) enum Arg<'a> {
     Text(&'a str),
     Bytes(&'a [u8]),
     Visitor(VisitorId),
-    /// The tick that a caller without a beat has seen.
-    NoTick,
+    /// The time to use instead of Redis's, and what it is by the caller's account.
+    Time {
+        told: Option<Timestamp>,
+        expected: Option<Timestamp>,
+    },
 }
 
 impl ToRedisArgs for Arg<'_> {
@@ -48,7 +51,10 @@ impl ToRedisArgs for Arg<'_> {
             Self::Text(text) => out.write_arg(text.as_bytes()),
             Self::Bytes(bytes) => out.write_arg(bytes),
             Self::Visitor(visitor) => out.write_arg(visitor_text(visitor).as_bytes()),
-            Self::NoTick => out.write_arg(b"-1"),
+            Self::Time { told, expected } => {
+                let text = |at: Option<Timestamp>| at.map(|at| at.to_string()).unwrap_or_default();
+                out.write_arg_fmt(format_args!("{}/{}", text(told), text(expected)));
+            }
         }
     }
 }
@@ -249,11 +255,12 @@ pub(super) fn report(reply: &Value) -> Read<Report> {
 }
 
 fn read_standing(reply: &Value) -> Read<Standing> {
-    let [epoch, rest @ ..] = list(reply)? else { return Err(Unexpected) };
+    let [epoch, skew, rest @ ..] = list(reply)? else { return Err(Unexpected) };
     let mut rest = rest.iter().map(number);
     let mut next = || rest.next().unwrap_or(Err(Unexpected));
     Ok(Standing {
         epoch: Epoch(digits(text(epoch)?)?),
+        skew_ms: text(skew)?.parse().map_err(|_| Unexpected)?,
         now: Timestamp::from_millis(next()?),
         tick: next()?,
         due_at: Timestamp::from_millis(next()?),

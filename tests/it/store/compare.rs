@@ -70,6 +70,7 @@ pub(crate) async fn compare(store: &dyn Store, clock: &Arc<ManualClock>, seed: u
         match step {
             Step::Pass(time) => clock.advance(*time),
             Step::SetBack(by) => clock.set_back(*by),
+            Step::SetForward(by) => clock.set_forward(*by),
             _ => {}
         }
         let expected = step.run(&model, clock).await;

@@ -18,6 +18,7 @@ use super::world::{
     settings, visitor,
 };
 use crate::support::redis_server::{RedisServer, skipped};
+use crate::support::set_clock::SetClock;
 use crate::support::wait::until;
 
 /// A call to a Redis that is known to be away ends within this, while the machine runs.
@@ -341,7 +342,36 @@ async fn a_gate_that_missed_a_tick_does_not_tick_again_after_the_clock_was_set_b
     clock.advance(SECOND * 60);
     assert_eq!(tick(&second).await, 3);
     let standing = first.admit(&room(), None).await.expect("admitted").standing;
-    assert_eq!((standing.tick, standing.now), (3, START + SECOND * 3), "two periods at most are believed");
+    assert_eq!((standing.tick, standing.now), (3, START + SECOND * 61));
+}
+
+/// The passes of a line are ended by a clock that is set, where nobody knows better:
+/// what the fault tests of gates would see without their account of time.
+#[tokio::test]
+async fn a_set_clock_takes_along_a_line_that_nobody_followed() {
+    if skipped() {
+        return;
+    }
+    let clock = SetClock::right();
+    let server = RedisServer::start_under(&clock, &[]);
+    let redis = connected(&server.url(), Some(UNHURRIED)).await;
+    let prefix = fresh_prefix();
+    let gate = || RedisStore::new(redis.clone(), &prefix);
+    let follower = gate();
+    let lasting = Settings { pass_ttl: SECOND * 1_800, claim_window: SECOND * 1_800, ..patient() };
+    follower.open(&room(), Epoch(1), &lasting).await.expect("opened");
+    join(&follower, 1).await.expect("joined");
+    follower.admit(&room(), None).await.expect("admitted");
+    let look = async |gate: &RedisStore| gate.look(&room(), &[visitor(1)]).await.expect("looked").remove(0);
+    let pass = look(&follower).await;
+    assert!(matches!(pass, Turn::Admitted(_)), "{pass:?}");
+    clock.set(3_600);
+    assert_eq!(look(&follower).await, pass, "who followed the line knows better");
+    let standing = follower.admit(&room(), None).await.expect("admitted").standing;
+    assert!((3_599_000..=3_601_000).contains(&standing.skew_ms), "{standing:?}");
+    assert_eq!(look(&gate()).await, pass, "and a newcomer is told");
+    clock.set(7_200);
+    assert!(matches!(look(&gate()).await, Turn::Ended { .. }), "nobody knew better");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

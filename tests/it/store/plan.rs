@@ -26,6 +26,7 @@ const NUMBERS: u64 = 60;
 pub(crate) enum Step {
     Pass(Duration),
     SetBack(Duration),
+    SetForward(Duration),
     Open(Settings),
     Join(Vec<(VisitorId, Intent)>),
     Look(Vec<VisitorId>),
@@ -69,7 +70,7 @@ impl Step {
         let told = |answer: &dyn std::fmt::Debug| format!("{answer:?}");
         let room = &room();
         match self {
-            Self::Pass(_) | Self::SetBack(_) => String::new(),
+            Self::Pass(_) | Self::SetBack(_) | Self::SetForward(_) => String::new(),
             Self::Open(settings) => told(&store.open(room, Epoch(3), settings).await),
             Self::Join(arrivals) => told(&store.join(room, arrivals).await),
             Self::Look(visitors) => told(&store.look(room, visitors).await),
@@ -214,9 +215,13 @@ impl Dice {
             170..=189 => self.ms(1_500, 12_000),
             190..=196 => self.ms(12_000, 60_000),
             197 => self.ms(3_500_000, 3_700_000),
-            _ => {
+            198 => {
                 let by = self.ms(1, 3_600_000);
                 return steps.push(Step::SetBack(by));
+            }
+            _ => {
+                let by = self.ms(1, 3_600_000);
+                return steps.push(Step::SetForward(by));
             }
         };
         steps.push(Step::Pass(pause));

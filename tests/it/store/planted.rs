@@ -52,9 +52,11 @@ enum Bug {
     DoorsAreAlwaysOpen,
     /// The capacity stays however the app fares.
     EveryWordIsGood,
+    /// A clock that is set takes the line with it.
+    ClockIsBelieved,
 }
 
-const BUGS: [Bug; 13] = [
+const BUGS: [Bug; 14] = [
     Bug::JoinIsNotIdempotent,
     Bug::ArrivalsAreReversed,
     Bug::TickActsTwice,
@@ -68,6 +70,7 @@ const BUGS: [Bug; 13] = [
     Bug::WhoWasOutComesBack,
     Bug::DoorsAreAlwaysOpen,
     Bug::EveryWordIsGood,
+    Bug::ClockIsBelieved,
 ];
 
 #[tokio::test]
@@ -109,6 +112,19 @@ async fn first_difference(bug: Bug) -> Option<u64> {
     None
 }
 
+/// A clock whose monotonic time is set with the other.
+struct OneClock(Arc<ManualClock>);
+
+impl Clock for OneClock {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.now().since(Timestamp::default())
+    }
+}
+
 /// The model with a bug.
 struct Faulty {
     bug: Bug,
@@ -120,7 +136,11 @@ struct Faulty {
 impl Faulty {
     fn new(bug: Bug) -> (Self, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::at(START));
-        (Self { bug, inner: MemoryStore::new(clock.clone()), clock: clock.clone() }, clock)
+        let inner = match bug {
+            Bug::ClockIsBelieved => MemoryStore::new(Arc::new(OneClock(clock.clone()))),
+            _ => MemoryStore::new(clock.clone()),
+        };
+        (Self { bug, inner, clock: clock.clone() }, clock)
     }
 
     fn bent(&self, turn: Turn) -> Turn {

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use super::client::{Client, request};
 use super::http1::Answer;
 use super::ports::free_port;
+use super::set_clock::SetClock;
 use super::wait::until;
 
 /// Time for a gate to come up on a busy machine.
@@ -52,6 +53,7 @@ pub(crate) fn end_of(command: &mut Command) -> Output {
 /// A running gate.
 pub(crate) struct TestGate {
     folder: TempDir,
+    env: Vec<(String, String)>,
     child: Child,
     address: SocketAddr,
     admin: SocketAddr,
@@ -63,11 +65,20 @@ impl TestGate {
     /// # Panics
     /// When it is not ready in time.
     pub(crate) async fn start(settings: &str) -> Self {
+        Self::start_with(settings, Vec::new()).await
+    }
+
+    /// The same, by that clock.
+    pub(crate) async fn start_under(settings: &str, clock: &SetClock) -> Self {
+        Self::start_with(settings, clock.env()).await
+    }
+
+    async fn start_with(settings: &str, env: Vec<(String, String)>) -> Self {
         let folder = tempfile::tempdir().expect("a scratch folder");
         std::fs::write(folder.path().join("usher.toml"), settings).expect("the scratch folder is ours");
         let [address, admin] = std::array::from_fn(|_| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
-        let child = spawn(&folder, address, admin);
-        let mut gate = Self { folder, child, address, admin };
+        let child = spawn(&folder, &env, address, admin);
+        let mut gate = Self { folder, env, child, address, admin };
         gate.wait_until_ready().await;
         gate
     }
@@ -205,7 +216,7 @@ impl TestGate {
     /// Kills the process and starts another in its place.
     pub(crate) async fn restart(&mut self) {
         self.stop();
-        self.child = spawn(&self.folder, self.address, self.admin);
+        self.child = spawn(&self.folder, &self.env, self.address, self.admin);
         self.wait_until_ready().await;
     }
 
@@ -237,7 +248,7 @@ pub(crate) fn room(upstream: &str, more: &str) -> String {
     format!("{gate}\n[[room]]\nupstreams = [\"{upstream}\"]\ntick = \"50ms\"\n{poll}{room}\n")
 }
 
-fn spawn(folder: &TempDir, address: SocketAddr, admin: SocketAddr) -> Child {
+fn spawn(folder: &TempDir, env: &[(String, String)], address: SocketAddr, admin: SocketAddr) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(folder.path().join("log"));
     usher()
         .args(["gate", "--config", "usher.toml"])
@@ -245,6 +256,7 @@ fn spawn(folder: &TempDir, address: SocketAddr, admin: SocketAddr) -> Child {
         .env("USHER__GATE__LISTEN", address.to_string())
         .env("USHER__GATE__THREADS", "2")
         .env("USHER__ADMIN__LISTEN", admin.to_string())
+        .envs(env.iter().cloned())
         .stdout(Stdio::null())
         .stderr(log.expect("the scratch folder is ours"))
         .spawn()

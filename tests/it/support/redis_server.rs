@@ -8,6 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::ports::free_port;
+use super::set_clock::SetClock;
 
 /// A server that is started answers within a minute, and so does one that runs.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -18,6 +19,7 @@ pub(crate) struct RedisServer {
     folder: TempDir,
     port: u16,
     args: Vec<String>,
+    env: Vec<(String, String)>,
     child: Option<Child>,
 }
 
@@ -46,6 +48,14 @@ impl RedisServer {
         server
     }
 
+    /// The same, by that clock.
+    pub(crate) fn start_under(clock: &SetClock, more: &[&str]) -> Self {
+        let mut server = Self::prepare(more);
+        server.env = clock.env();
+        server.spawn(&[]);
+        server
+    }
+
     /// A sentinel that watches `master` as `mymaster`, alone; patient until it
     /// is told otherwise, so that a busy machine is no failure.
     pub(crate) fn sentinel(master: u16) -> Self {
@@ -66,7 +76,7 @@ impl RedisServer {
     fn prepare(more: &[&str]) -> Self {
         let args = ["--save", "", "--appendonly", "no"].iter().chain(more).map(ToString::to_string).collect();
         let folder = tempfile::tempdir().expect("a scratch folder");
-        Self { folder, port: free_port(), args, child: None }
+        Self { folder, port: free_port(), args, env: Vec::new(), child: None }
     }
 
     fn spawn(&mut self, first: &[&str]) {
@@ -82,6 +92,7 @@ impl RedisServer {
             .arg("--dir")
             .arg(self.folder.path())
             .args(&self.args)
+            .envs(self.env.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(Stdio::null())

@@ -2,7 +2,6 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use crate::domain::admission::Beat;
 use crate::domain::id::{Epoch, PlaceNumber, VisitorId};
 use crate::domain::line::{Line, REMEMBERED, Settings};
 use crate::domain::place::{Intent, Reason, Turn};
@@ -10,7 +9,7 @@ use crate::domain::time::Timestamp;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-fn settings() -> Settings {
+pub(in crate::domain::line) fn settings() -> Settings {
     Settings {
         capacity: 4,
         batch: 2,
@@ -156,23 +155,6 @@ fn an_outage_evicts_nobody_and_moves_claim_deadlines() {
     assert!(matches!(line.look(visitor(2), at(601)), Turn::Waiting { .. }));
     assert!(matches!(line.look(visitor(1), at(609)), Turn::Admitted(_)));
     assert_eq!(line.standing().tick, 2, "missed ticks are not made up");
-}
-
-#[test]
-fn a_clock_set_back_does_not_stop_the_line() {
-    let mut line = line(settings());
-    for n in 1..=4 {
-        line.join(visitor(n), Intent::Join, at(7_200));
-    }
-    assert_eq!(tick(&mut line, at(7_200)), 2);
-    let beat = |tick, ms| Some(Beat { tick, elapsed: Duration::from_millis(ms) });
-    assert_eq!(line.steady(at(3_600), None), at(3_600));
-    assert_eq!(line.steady(at(3_600), beat(1, 900)), at(7_200) + Duration::from_millis(900));
-    let now = line.steady(at(3_600), beat(1, 1_000));
-    assert_eq!(tick(&mut line, now), 2);
-    let late_caller = line.steady(at(3_600), beat(1, 1_010));
-    assert_eq!(tick(&mut line, late_caller), 0, "still one batch per tick");
-    assert_eq!(line.standing().now, at(7_201));
 }
 
 #[test]

@@ -162,6 +162,30 @@ pub(super) async fn a_clock_set_back_neither_stops_the_line_nor_ticks_twice(mut 
     assert_eq!((standing.now, standing.tick), (START + SECOND * 21, 22));
 }
 
+pub(super) async fn a_clock_set_forward_ends_no_pass_and_no_place(mut world: World) {
+    world.open(settings()).await;
+    world.join_all(1..=9).await;
+    world.tick().await;
+    let inside = world.look(1).await;
+    world.ticks(5).await;
+    world.clock.set_forward(SECOND * 3_600);
+    // Before a tick, too.
+    assert_eq!(world.look(1).await, inside);
+    assert!(matches!(world.look(2).await, Turn::Admitted(_)), "a turn is not missed by it");
+    assert!(matches!(world.join(9).await, Turn::Waiting { .. }));
+    let standing = world.tick().await;
+    assert_eq!((standing.now, standing.skew_ms), (START + SECOND * 5, 3_600_000));
+    assert_eq!((standing.active, standing.called, standing.waiting), (2, 2, 5));
+    assert_eq!(standing.holiday_until.as_millis(), 0, "nothing happened");
+    world.ticks(54).await;
+    assert_eq!(world.look(1).await, inside);
+    world.pass(SECOND);
+    assert!(matches!(world.look(1).await, Turn::Ended { .. }), "it lasts as long as it was to");
+    world.clock.set_back(SECOND * 3_600);
+    let standing = world.tick().await;
+    assert_eq!((standing.now, standing.skew_ms), (START + SECOND * 60, 0));
+}
+
 pub(super) async fn leaving_is_remembered_an_hour(mut world: World) {
     world.open(settings()).await;
     world.join(1).await;
