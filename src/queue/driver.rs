@@ -267,10 +267,19 @@ fn degrade(room: &Room, state: &mut State, why: &StoreError) {
     }
 }
 
-/// Sends gathered signs of life once per heartbeat interval.
+/// Between the first signs of life that a gate sends.
+const SOON: Duration = Duration::from_secs(1);
+
+/// Whether it is time to send signs of life: once per heartbeat interval, and at
+/// first oftener, so that gates that never get that old do not keep silent for good.
+fn signs_are_due(sent_at: Duration, now: Duration, heartbeat: Duration) -> bool {
+    now.saturating_sub(sent_at) >= heartbeat.min(sent_at.max(SOON))
+}
+
+/// Sends gathered signs of life when it is time.
 async fn send_signs(room: &Room, state: &mut State) -> Result<(), StoreError> {
     let now = room.clock.monotonic();
-    if now.saturating_sub(state.sent_at) < room.view().settings.heartbeat() {
+    if !signs_are_due(state.sent_at, now, room.view().settings.heartbeat()) {
         return Ok(());
     }
     state.sent_at = now;

@@ -238,3 +238,19 @@ async fn while_the_store_is_away_those_far_back_ask_at_their_own_pace() {
     assert_eq!(pause(10_000), SECOND * 30, "not at the front's pace");
     assert_eq!(pause(0), SECOND * 4, "whose position is not known");
 }
+
+#[test]
+fn signs_of_life_go_out_soon_after_the_start_and_then_once_an_interval() {
+    let (mut sent_at, mut sent) = (Duration::ZERO, Vec::new());
+    for now in (0..=120).map(Duration::from_secs) {
+        if signs_are_due(sent_at, now, SECOND * 30) {
+            sent_at = now;
+            sent.push(now.as_secs());
+        }
+    }
+    assert_eq!(sent, [1, 2, 4, 8, 16, 32, 62, 92]);
+    assert!(
+        signs_are_due(Duration::ZERO, SECOND / 6, SECOND / 6),
+        "a short interval is kept to from the first"
+    );
+}
