@@ -8,6 +8,8 @@ use usher::redis::{ConnectError, Redis};
 use usher::store::{RedisStore, Store};
 
 use super::world::{DEADLINE, UNHURRIED, connected, fresh_prefix, number, patient, room, settings, visitor};
+use crate::support::app::FakeApp;
+use crate::support::gate::TestGate;
 use crate::support::redis_server::{RedisServer, skipped};
 use crate::support::wait::until;
 
@@ -57,6 +59,46 @@ async fn rooms_spread_over_a_cluster_and_outlive_a_node() {
     })
     .await;
     assert!(matches!(refused, ConnectError::Unfit(_)), "every node is judged: {refused}");
+}
+
+/// A node takes away the rooms that are on it and no others, also within one gate.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gates_over_a_cluster_freeze_the_rooms_of_a_lost_node_only() {
+    if skipped() {
+        return;
+    }
+    const COUNT: usize = 8;
+    let (mut nodes, app) = (cluster().await, FakeApp::start().await);
+    let name = |n: usize| format!("room-{n}");
+    let rooms: String = (0..COUNT)
+        .map(|n| {
+            let (name, upstream) = (name(n), app.url());
+            format!("[[room]]\nname = \"{name}\"\nhosts = [\"{name}.test\"]\nupstreams = [\"{upstream}\"]\ntick = \"250ms\"\n")
+        })
+        .collect();
+    let text = format!("[store]\nkind = \"redis\"\nurl = \"{}\"\n{rooms}", cluster_url(&nodes));
+    let gate = TestGate::start(&text).await;
+    let is_on = |node: &RedisServer, n: usize| {
+        let keys: Vec<String> = redis::from_redis_value(node.command(&["KEYS", "*"])).expect("keys");
+        keys.contains(&format!("usher:{{{}}}:room", name(n)))
+    };
+    let lost: Vec<bool> = (0..COUNT).map(|n| is_on(&nodes[0], n)).collect();
+    assert!(lost.contains(&true) && lost.contains(&false), "{lost:?}");
+    let degraded = async |n: usize| gate.room(&name(n)).await["degraded"] == true;
+
+    nodes[0].kill();
+    for n in (0..COUNT).filter(|&n| lost[n]) {
+        until("its rooms freeze", DEADLINE, async || degraded(n).await.then_some(())).await;
+    }
+    for n in (0..COUNT).filter(|&n| !lost[n]) {
+        let tick = async || gate.room(&name(n)).await["tick"].as_u64().expect("a count");
+        let before = tick().await;
+        until("the others tick", DEADLINE, async || (tick().await > before + 1).then_some(())).await;
+    }
+    nodes[0].restart();
+    for n in 0..COUNT {
+        until("all are well", DEADLINE, async || (!degraded(n).await).then_some(())).await;
+    }
 }
 
 #[tokio::test]
