@@ -2,6 +2,7 @@
 
 mod bad;
 mod follow;
+mod gate;
 mod seats;
 mod slow;
 
