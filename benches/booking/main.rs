@@ -23,10 +23,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "quality" => seats::quality(),
             "holds" => holds::holds(&words.next().ok_or("holds: expected the address of an empty Redis")?)?,
             "live" => {
-                let mut word = || words.next().ok_or("live: expected ADDRESS PID EVENT SOCKETS TOKENS");
+                let mut word = || words.next().ok_or("live: expected ADDRESS PID EVENT SOCKETS REDIS");
                 let (office, pid) = (word()?.parse()?, word()?.parse()?);
                 let task =
-                    live::Task { office, pid, event: word()?, sockets: word()?.parse()?, tokens: word()? };
+                    live::Task { office, pid, event: word()?, sockets: word()?.parse()?, redis: word()? };
                 live::live(&task).map_err(|why| why.to_string())?;
             }
             other => {
