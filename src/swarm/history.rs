@@ -6,11 +6,15 @@
 //! answer stays in, for it may have been carried out all the same.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use crate::domain::id::PlaceNumber;
 use crate::domain::time::{Timestamp, millis};
+
+/// How far the gate's clock may be from ours when it names a pass's end.
+const SKEW: Duration = Duration::from_secs(1);
 
 /// What a run leaves behind.
 #[derive(Clone, Debug, Default)]
@@ -229,12 +233,18 @@ impl Track {
     pub fn stays(&self) -> Vec<&[Exchange]> {
         let mut stays = Vec::new();
         let (mut start, mut ended) = (0, false);
+        let mut pass_ends: Option<Timestamp> = None;
         for (i, exchange) in self.exchanges.iter().enumerate() {
-            if ended && matches!(exchange.asked, Asked::Join | Asked::Page(Credentials::Own)) {
+            // Nobody need be told that a pass ran out: its end was known.
+            let ran_out = pass_ends.is_some_and(|end| end <= exchange.answered_at + SKEW);
+            if (ended || ran_out) && matches!(exchange.asked, Asked::Join | Asked::Page(Credentials::Own)) {
                 stays.push(&self.exchanges[start..i]);
-                (start, ended) = (i, false);
+                (start, ended, pass_ends) = (i, false, None);
             }
             match exchange.told {
+                Told::Status(Status { state: State::Admitted, pass_expires_at, .. }) => {
+                    pass_ends = pass_expires_at;
+                }
                 Told::Status(Status { state: State::Expired | State::Left, .. }) => ended = true,
                 // A leave whose answer was lost may have been carried out.
                 Told::Nothing | Told::Trouble if exchange.asked == Asked::Leave => ended = true,

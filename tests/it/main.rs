@@ -8,6 +8,7 @@ mod gate;
 mod gates;
 mod losses;
 mod rehearsal;
+mod sim;
 mod store;
 mod support;
 mod swarm;

@@ -1,0 +1,142 @@
+//! The simulation: several gates, a bad wire to their store and to their
+//! visitors, clocks that are wrong, gates that crash at any step; a crowd, and
+//! the swarm's rules over what it saw.
+//!
+//! Everything depends on one seed. `USHER_SEED=7 cargo test --test it sim::one`
+//! replays a seed, `USHER_SEEDS=2000` runs so many of them.
+
+mod wire;
+mod world;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use usher::swarm::check::Rule;
+
+use world::{Outcome, simulate};
+
+/// A mistake that a gate or its store could make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// A gate tells the store's time by its own wall clock.
+    LocalClock,
+    /// A pass that was ended is not told to the other gates.
+    LosesRevocations,
+    /// Joining again gives another place.
+    JoinsTwice,
+    /// What is gone from the log is not missed.
+    IgnoresGaps,
+    /// Evictions go on while no gate can hear anybody.
+    NoHoliday,
+    /// Each answer moves the end of the pass.
+    RenewsByPolling,
+    /// A position is somebody else's.
+    WrongPosition,
+}
+
+/// Tasks of the network, the crowd, and what breaks things.
+const NETWORK: usher::rehearsal::world::Group = usher::rehearsal::world::Group(0);
+const CROWD: usher::rehearsal::world::Group = usher::rehearsal::world::Group(1);
+const CHAOS: usher::rehearsal::world::Group = usher::rehearsal::world::Group(2);
+
+/// Seeds that `make test` runs.
+const SEEDS: u64 = 200;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// Runs seeds on every core until `stop` says so; the outcomes in no order.
+fn run_seeds(count: u64, bug: Option<Bug>, stop: impl Fn(u64, &Outcome) -> bool + Sync) {
+    let next = AtomicU64::new(0);
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(4);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                loop {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= count {
+                        return;
+                    }
+                    if stop(seed, &simulate(seed, bug)) {
+                        next.store(count, Ordering::Relaxed);
+                    }
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn every_seed_is_clean() {
+    run_seeds(number("USHER_SEEDS").unwrap_or(SEEDS), None, |seed, outcome| {
+        assert!(
+            outcome.is_clean(),
+            "{outcome}\nreplay: USHER_SEED={seed} cargo test --locked --test it -- --ignored --nocapture sim::one"
+        );
+        false
+    });
+}
+
+#[test]
+#[ignore = "replays USHER_SEED by hand"]
+fn one() {
+    let outcome = simulate(number("USHER_SEED").unwrap_or(0), None);
+    eprintln!("{outcome}");
+    assert!(outcome.is_clean());
+}
+
+#[test]
+fn a_seed_replays_exactly() {
+    for seed in [1, 2] {
+        let (first, again) = (simulate(seed, None), simulate(seed, None));
+        assert!(first.exchanges > 300, "{first}");
+        assert_eq!(first.digest, again.digest, "seed {seed}: two runs, two histories");
+    }
+    assert_ne!(simulate(1, None).digest, simulate(2, None).digest);
+}
+
+/// The bug is caught, by one of these rules, within [`SEEDS`] seeds.
+fn caught(bug: Bug, rules: &[Rule]) {
+    let found = std::sync::atomic::AtomicBool::new(false);
+    run_seeds(SEEDS, Some(bug), |_, outcome| {
+        let is_caught = rules.iter().any(|&rule| outcome.verdict.findings.count(rule) > 0);
+        found.fetch_or(is_caught, Ordering::Relaxed);
+        is_caught
+    });
+    assert!(found.into_inner(), "{bug:?} was not caught by {rules:?} in {SEEDS} seeds");
+}
+
+#[test]
+fn a_gate_that_trusts_its_own_clock_is_caught() {
+    caught(Bug::LocalClock, &[Rule::NoWrongEviction, Rule::PlacesKept, Rule::AdmittedOnce]);
+}
+
+#[test]
+fn a_lost_revocation_is_caught() {
+    caught(Bug::LosesRevocations, &[Rule::AdmittedFirst]);
+}
+
+#[test]
+fn a_second_place_for_a_second_join_is_caught() {
+    caught(Bug::JoinsTwice, &[Rule::PlacesKept]);
+}
+
+#[test]
+fn a_gap_in_the_log_that_is_ignored_is_caught() {
+    caught(Bug::IgnoresGaps, &[Rule::InOrder]);
+}
+
+#[test]
+fn evictions_during_an_outage_are_caught() {
+    caught(Bug::NoHoliday, &[Rule::NoWrongEviction]);
+}
+
+#[test]
+fn a_pass_renewed_by_polling_is_caught() {
+    caught(Bug::RenewsByPolling, &[Rule::AdmittedOnce]);
+}
+
+#[test]
+fn the_position_of_another_place_is_caught() {
+    caught(Bug::WrongPosition, &[Rule::PositionsFall]);
+}
