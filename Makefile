@@ -22,7 +22,6 @@ test: tools-test lint
 # The fault runs with the crowd of an on-sale: a quarter of an hour, by hand.
 soak: tools-test
 	$(CARGO) test --release --locked --test it -- --ignored --nocapture --test-threads 1 soak
-	USHER_SEEDS=10000 $(CARGO) test --release --locked --test it -- --nocapture sim::every_seed_is_clean
 
 # The feature `kafka` against a broker on this machine, which is built first.
 test-kafka: tools-kafka
