@@ -189,16 +189,9 @@ impl Gates for Way {
         who: Who<'_, Kept>,
         as_browser: bool,
     ) -> Result<Page, Failure> {
-        let shown = match who {
-            // Nothing can be forged where nothing is signed.
-            Who::Nobody | Who::Forger => Kept::default(),
-            Who::Own => self.kept,
-            Who::Before(kept) => *kept,
-        };
+        let shown = self.kept.shown_by(who);
         let (page, kept) = self.doors[gate].page(shown, as_browser).await;
-        if matches!(who, Who::Own) || (matches!(who, Who::Nobody) && as_browser) {
-            self.kept = kept;
-        }
+        self.kept = self.kept.after_page(who, as_browser, kept);
         Ok(page)
     }
 }

@@ -7,19 +7,18 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::Booking;
 use super::events::{Kind, Layout};
 use super::holds::Seats;
 use super::pass::ThroughGate;
-use super::problem::{Code, Path, Problem};
-use super::seats::matches;
-use super::{Booking, STOCK};
+use super::problem::{Path, Problem};
 use crate::domain::seat::{SeatIndex, SeatStatus};
 
 /// An event's seats in the order of `/seats`, without naming each.
@@ -74,28 +73,10 @@ pub async fn get(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let layout = booking.layout(&id).await?;
-    let seats = booking.holds.seats(&layout, booking.now()).await?;
-    if seats.statuses.len() < layout.chairs.len() {
-        // Seats were added a moment ago and the store does not have them yet.
-        return Err(Problem::new(Code::Unavailable).retry_after(1));
-    }
-    let tag = format!("\"p-{}-{}\"", layout.number, seats.version);
-    let free = seats.statuses.iter().filter(|status| **status == SeatStatus::Available).count();
-    let common = [
-        (header::ETAG.as_str(), tag.clone()),
-        (header::CACHE_CONTROL.as_str(), "no-cache".to_owned()),
-        (STOCK, free.to_string()),
-    ];
-    if matches(&headers, &tag) {
-        return Ok((StatusCode::NOT_MODIFIED, common).into_response());
-    }
     let most = booking.settings.hold_max_seats;
-    let edition = (layout.number, seats.version, false);
-    let body = booking
-        .plans
-        .get(&layout, edition, || serde_json::to_vec(&plan(&layout, &seats, most)).unwrap_or_default());
-    Ok((common, [(header::CONTENT_TYPE, "application/json")], body).into_response())
+    let render =
+        |layout: &Layout, seats: &Seats| serde_json::to_vec(&plan(layout, seats, most)).unwrap_or_default();
+    booking.plans.answer(&booking, &id, &headers, "plan", render).await
 }
 
 fn plan<'a>(layout: &'a Layout, seats: &Seats, max_seats: usize) -> Plan<'a> {

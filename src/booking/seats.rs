@@ -59,20 +59,52 @@ pub struct SeatFilter {
     available: bool,
 }
 
-/// What makes two bodies of one event equal: shape, state, filter.
-pub(super) type Edition = (i64, u64, bool);
+/// What makes two bodies of one event equal: shape, state, form.
+type Edition = (i64, u64, &'static str);
 
 /// The last body of each event.
 #[derive(Debug, Default)]
 pub struct Bodies(Mutex<HashMap<EventId, (Edition, Bytes)>>);
 
 impl Bodies {
-    pub(super) fn get(&self, layout: &Layout, edition: Edition, render: impl FnOnce() -> Vec<u8>) -> Bytes {
-        if let Some((_, body)) = self.0.lock().get(&layout.id).filter(|(of, _)| *of == edition) {
+    /// The seats of an event in one `form`, unless the caller has just that.
+    ///
+    /// # Errors
+    /// No such event; unavailable while the store lacks seats that were just added.
+    pub(super) async fn answer(
+        &self,
+        booking: &Booking,
+        id: &str,
+        headers: &HeaderMap,
+        form: &'static str,
+        render: impl FnOnce(&Layout, &Seats) -> Vec<u8>,
+    ) -> Result<Response, Problem> {
+        let layout = booking.layout(id).await?;
+        let seats = booking.holds.seats(&layout, booking.now()).await?;
+        if seats.statuses.len() < layout.chairs.len() {
+            return Err(Problem::new(Code::Unavailable).retry_after(1));
+        }
+        let edition = (layout.number, seats.version, form);
+        let tag = format!("\"{}-{}-{form}\"", edition.0, edition.1);
+        let free = seats.statuses.iter().filter(|status| **status == SeatStatus::Available).count();
+        let common = [
+            (header::ETAG.as_str(), tag.clone()),
+            (header::CACHE_CONTROL.as_str(), "no-cache".to_owned()),
+            (STOCK, free.to_string()),
+        ];
+        if matches(headers, &tag) {
+            return Ok((StatusCode::NOT_MODIFIED, common).into_response());
+        }
+        let body = self.get(&layout.id, edition, || render(&layout, &seats));
+        Ok((common, [(header::CONTENT_TYPE, "application/json")], body).into_response())
+    }
+
+    fn get(&self, event: &EventId, edition: Edition, render: impl FnOnce() -> Vec<u8>) -> Bytes {
+        if let Some((_, body)) = self.0.lock().get(event).filter(|(of, _)| *of == edition) {
             return body.clone();
         }
         let body = Bytes::from(render());
-        self.0.lock().insert(layout.id.clone(), (edition, body.clone()));
+        self.0.lock().insert(event.clone(), (edition, body.clone()));
         body
     }
 }
@@ -89,29 +121,13 @@ pub async fn list(
     Query(filter): Query<SeatFilter>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let layout = booking.layout(&id).await?;
-    let seats = booking.holds.seats(&layout, booking.now()).await?;
-    if seats.statuses.len() < layout.chairs.len() {
-        // Seats were added a moment ago and the store does not have them yet.
-        return Err(Problem::new(Code::Unavailable).retry_after(1));
-    }
-    let edition = (layout.number, seats.version, filter.available);
-    let tag = format!("\"{}-{}-{}\"", edition.0, edition.1, u8::from(edition.2));
-    let free = seats.statuses.iter().filter(|status| **status == SeatStatus::Available).count();
-    let common = [
-        (header::ETAG.as_str(), tag.clone()),
-        (header::CACHE_CONTROL.as_str(), "no-cache".to_owned()),
-        (STOCK, free.to_string()),
-    ];
-    if matches(&headers, &tag) {
-        return Ok((StatusCode::NOT_MODIFIED, common).into_response());
-    }
-    let body = booking.bodies.get(&layout, edition, || render(&layout, &seats, filter.available));
-    Ok((common, [(header::CONTENT_TYPE, "application/json")], body).into_response())
+    let form = if filter.available { "1" } else { "0" };
+    let render = |layout: &Layout, seats: &Seats| render(layout, seats, filter.available);
+    booking.bodies.answer(&booking, &id, &headers, form, render).await
 }
 
 /// Whether the caller has this edition (RFC 9110, 13.1.2; weak comparison).
-pub(super) fn matches(headers: &HeaderMap, tag: &str) -> bool {
+fn matches(headers: &HeaderMap, tag: &str) -> bool {
     let tags = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     tags.flat_map(|list| list.split(','))
         .map(str::trim)

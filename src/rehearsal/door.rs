@@ -16,7 +16,7 @@ use crate::domain::place::Reason;
 use crate::domain::time::{Timestamp, millis};
 use crate::queue::{Arrived, Caller, How, Room, SealedPass, SealedPlace};
 use crate::store::StoreError;
-use crate::swarm::gates::{Page, Reply, Standing, Tokens};
+use crate::swarm::gates::{Page, Reply, Standing, Tokens, Who};
 use crate::swarm::history::{Asked, State, Status};
 
 /// What a visitor keeps of a gate's answers, as a browser keeps cookies.
@@ -141,6 +141,27 @@ impl Door {
 }
 
 impl Kept {
+    /// What `who` shows when this is what the visitor has. Nothing can be forged
+    /// where nothing is signed.
+    #[must_use]
+    pub fn shown_by(self, who: Who<'_, Self>) -> Self {
+        match who {
+            Who::Nobody | Who::Forger => Self::default(),
+            Who::Own => self,
+            Who::Before(kept) => *kept,
+        }
+    }
+
+    /// What the visitor has after `who` was left with `kept` by a page.
+    #[must_use]
+    pub fn after_page(self, who: Who<'_, Self>, as_browser: bool, kept: Self) -> Self {
+        match who {
+            Who::Own => kept,
+            Who::Nobody if as_browser => kept,
+            _ => self,
+        }
+    }
+
     /// What a visitor has once it was told this.
     fn after(self, visitor: VisitorId, arrived: &Arrived, now: Timestamp) -> Self {
         match arrived {

@@ -310,18 +310,12 @@ impl Gates for Way {
         who: Who<'_, Kept>,
         as_browser: bool,
     ) -> Result<Page, Failure> {
-        let shown = match who {
-            Who::Nobody | Who::Forger => Kept::default(),
-            Who::Own => self.kept,
-            Who::Before(kept) => *kept,
-        };
+        let shown = self.kept.shown_by(who);
         let work = move |door: Arc<Door>| -> BoxFuture<'static, _> {
             Box::pin(async move { door.page(shown, as_browser).await })
         };
         let (page, kept) = self.ask(gate, work).await?;
-        if matches!(who, Who::Own) || (matches!(who, Who::Nobody) && as_browser) {
-            self.kept = kept;
-        }
+        self.kept = self.kept.after_page(who, as_browser, kept);
         Ok(page)
     }
 }
