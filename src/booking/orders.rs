@@ -138,7 +138,11 @@ pub async fn list(
     let next = orders.last().filter(|_| more).map(|last| format!("{}.{}", last.created_at, last.id));
     let mut items = Vec::with_capacity(orders.len());
     for order in orders {
-        items.push(booking.view_of(order).await?);
+        match booking.view_of(order).await {
+            // Gone with its event since the list was read.
+            Err(problem) if problem.code() == Code::NotFound => {}
+            view => items.push(view?),
+        }
     }
     Ok(axum::Json(OrderList { items, next }))
 }

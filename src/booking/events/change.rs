@@ -123,10 +123,12 @@ impl Booking {
         if row.int("sales")? > 0 {
             return Err(Code::HasSales.into());
         }
-        // What was never paid goes with the event; a ticket would keep it.
+        // What was never paid and is over goes with the event; an order that came in
+        // since, or a ticket, keeps it.
         for sql in [
-            "DELETE FROM payments WHERE order_id IN (SELECT id FROM orders WHERE event_id = $1)",
-            "DELETE FROM orders WHERE event_id = $1",
+            "DELETE FROM payments WHERE order_id IN (
+               SELECT id FROM orders WHERE event_id = $1 AND status IN ('EXPIRED', 'CANCELLED'))",
+            "DELETE FROM orders WHERE event_id = $1 AND status IN ('EXPIRED', 'CANCELLED')",
             "DELETE FROM events WHERE id = $1",
         ] {
             match sqlx::query(sql).bind(id.as_str()).execute(&mut *tx).await.map_err(DbError::from) {
