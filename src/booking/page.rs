@@ -1,29 +1,93 @@
-//! The plain page: a hall to look at, seats to take, tickets to keep.
+//! The pages: a hall to look at, seats to take, tickets to keep.
 //!
-//! Its files are built in, nothing from elsewhere, no build step. The page talks
-//! to the same API as everybody.
+//! Their files are built in, nothing from elsewhere, no build step. They talk to
+//! the same API as everybody. The index names the files below a path with a
+//! digest over all of them: a browser keeps them for ever, and a new build has
+//! new ones.
+
+use std::sync::Arc;
 
 use axum::Router;
+use axum::extract::Path;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use sha2::{Digest as _, Sha256};
 
-const PAGE: &str = include_str!("../../web/booking/index.html");
-const STYLE: &str = include_str!("../../web/booking/booking.css");
-const SCRIPTS: [(&str, &str); 5] = [
-    ("/assets/booking/app.js", include_str!("../../web/booking/app.js")),
-    ("/assets/booking/api.js", include_str!("../../web/booking/api.js")),
-    ("/assets/booking/hall.js", include_str!("../../web/booking/hall.js")),
-    ("/assets/booking/live.js", include_str!("../../web/booking/live.js")),
-    ("/assets/booking/words.js", include_str!("../../web/booking/words.js")),
-];
+use super::problem::{Code, Problem};
+
+macro_rules! files {
+    ($($name:literal,)+) => { &[$(($name, include_str!(concat!("../../web/booking/", $name)))),+] };
+}
+
+const INDEX: &str = include_str!("../../web/booking/index.html");
+/// Every file under `web/booking` but the index.
+const FILES: &[(&str, &str)] = files! {
+    "api.js",
+    "app.js",
+    "booking.css",
+    "door.js",
+    "element.js",
+    "hall.js",
+    "live.js",
+    "purchase.js",
+    "shell.js",
+    "views/account.js",
+    "views/checkout.js",
+    "views/event.js",
+    "views/events.js",
+    "views/tickets.js",
+    "words.js",
+    "words/en.json",
+    "words/es.json",
+    "words/ja.json",
+    "words/ko.json",
+    "words/zh.json",
+};
+/// Every path that the pages draw.
+const PATHS: [&str; 5] = ["/", "/account", "/checkout/{id}", "/events/{id}", "/tickets"];
+
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                       img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+const ALWAYS_ASK: &str = "no-cache";
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
 
-fn file(kind: &'static str, body: &'static str) -> Response {
+/// The pages under every path they draw, and their files.
+pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    let digest = digest();
+    let index: Arc<str> = INDEX.replace("{assets}", &format!("/assets/booking/{digest}")).into();
+    let page = get(async move || file("text/html; charset=utf-8", ALWAYS_ASK, String::from(&*index)));
+    let asset = get(async move |Path((of, name)): Path<(String, String)>| asset(&name, of == digest));
+    let router = Router::new().route("/assets/booking/{digest}/{*name}", asset);
+    PATHS.into_iter().fold(router, |router, path| router.route(path, page.clone()))
+}
+
+/// One digest over all files: 16 hex digits.
+fn digest() -> String {
+    let mut hash = Sha256::new();
+    for (name, body) in FILES {
+        hash.update(format!("{name} {}\n{body}", body.len()));
+    }
+    hash.finalize()[..8].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A page of another build gets this one's file, which nobody keeps.
+fn asset(name: &str, is_ours: bool) -> Response {
+    let Some((_, body)) = FILES.iter().find(|(known, _)| *known == name) else {
+        return Problem::new(Code::NotFound).into_response();
+    };
+    let kind = match name.rsplit('.').next() {
+        Some("css") => "text/css; charset=utf-8",
+        Some("json") => "application/json",
+        _ => "text/javascript; charset=utf-8",
+    };
+    file(kind, if is_ours { FOR_EVER } else { ALWAYS_ASK }, *body)
+}
+
+fn file(kind: &'static str, cached: &'static str, body: impl IntoResponse) -> Response {
     let headers = [
         (header::CONTENT_TYPE, kind),
-        (header::CACHE_CONTROL, "no-cache"),
+        (header::CACHE_CONTROL, cached),
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "same-origin"),
@@ -31,16 +95,88 @@ fn file(kind: &'static str, body: &'static str) -> Response {
     (headers, body).into_response()
 }
 
-/// The page under every path it draws, and its files.
-pub(super) fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
-    let page = get(async || file("text/html; charset=utf-8", PAGE));
-    let mut router = Router::new()
-        .route("/", page.clone())
-        .route("/events/{id}", page.clone())
-        .route("/tickets", page)
-        .route("/assets/booking/booking.css", get(async || file("text/css; charset=utf-8", STYLE)));
-    for (path, script) in SCRIPTS {
-        router = router.route(path, get(async move || file("text/javascript; charset=utf-8", script)));
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::path::Path;
+
+    use serde_json::Value;
+
+    use super::*;
+    use crate::booking::problem::LANGUAGES;
+
+    fn names(folder: &Path, within: &Path, found: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("readable").path();
+            match path.is_dir() {
+                true => names(&path, within, found),
+                false => {
+                    let name = path.strip_prefix(within).expect("below").to_str().expect("plain");
+                    found.insert(name.to_owned());
+                }
+            }
+        }
     }
-    router
+
+    /// Key → the places that are filled in, plural forms taken as one.
+    fn words(value: &Value, key: &str, found: &mut BTreeMap<String, BTreeSet<String>>) {
+        match value {
+            Value::Object(parts) => {
+                for (name, part) in parts {
+                    let plural = ["zero", "one", "two", "few", "many", "other"].contains(&name.as_str());
+                    let key = if plural { key.to_owned() } else { format!("{key}.{name}") };
+                    words(part, &key, found);
+                }
+            }
+            Value::String(text) => {
+                let places = text.split('{').skip(1).filter_map(|part| part.split('}').next());
+                found.entry(key.to_owned()).or_default().extend(places.map(str::to_owned));
+            }
+            other => panic!("{key}: {other}"),
+        }
+    }
+
+    fn words_of(language: &str) -> BTreeMap<String, BTreeSet<String>> {
+        let name = format!("words/{language}.json");
+        let (_, text) = FILES.iter().find(|(known, _)| *known == name).expect("words");
+        let mut found = BTreeMap::new();
+        words(&serde_json::from_str(text).expect("JSON"), "", &mut found);
+        found
+    }
+
+    #[test]
+    fn every_file_is_built_in() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("web/booking");
+        let mut there = BTreeSet::new();
+        names(&folder, &folder, &mut there);
+        assert!(there.remove("index.html"));
+        let listed: BTreeSet<_> = FILES.iter().map(|(name, _)| (*name).to_owned()).collect();
+        assert_eq!(listed, there);
+    }
+
+    #[test]
+    fn all_languages_have_the_same_words_with_the_same_places_to_fill() {
+        let english = words_of("en");
+        assert!(english.len() > 50);
+        for language in LANGUAGES {
+            assert_eq!(words_of(language), english, "{language}");
+        }
+    }
+
+    #[test]
+    fn every_word_is_used_and_every_file_named_is_there() {
+        let scripts: String = FILES.iter().filter(|(name, _)| name.ends_with(".js")).map(|(_, b)| *b).collect();
+        for key in words_of("en").keys() {
+            let key = key.trim_start_matches('.');
+            let (group, word) = key.split_once('.').expect("a group");
+            // A word of a closed list is named by what it is added to.
+            let used = scripts.contains(key) || scripts.contains(&format!("`{group}.${{"));
+            assert!(used, "{group}: {word} is never said");
+        }
+        for part in scripts.split("\"./").skip(1) {
+            let name = part.split('"').next().expect("a name");
+            let is_there = |(known, _): &(&str, &str)| *known == name || *known == format!("views/{name}");
+            assert!(FILES.iter().any(is_there), "{name}");
+        }
+    }
 }

@@ -1,18 +1,7 @@
 // The seat map of one section: rows of buttons, usable by touch, keyboard and ear.
 
+import { el } from "./element.js";
 import { t } from "./words.js";
-
-/** Makes an element: `el("p", { class: "x" }, "text", child)`. */
-export function el(tag, attributes = {}, ...children) {
-  const node = document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
-    else if (value === true) node.setAttribute(name, "");
-    else if (value !== false && value != null) node.setAttribute(name, value);
-  }
-  node.append(...children.filter((child) => child != null));
-  return node;
-}
 
 /** Rows of one section's seats, in the order of the list. */
 function rowsOf(seats) {
@@ -36,19 +25,19 @@ export function drawSection(seats, chosen, toggle) {
     buttons.set(seat.id, { button, seat });
     return button;
   }));
-  const node = el("div", { class: "rows", role: "group", "aria-label": t("keys") }, ...grid.map((row, i) =>
-    el("div", { class: "row", role: "group", "aria-label": t("row", { row: rowsOf(seats)[i][0].row }) },
+  const node = el("div", { class: "rows", role: "group", "aria-label": t("hall.keys") }, ...grid.map((row, i) =>
+    el("div", { class: "row", role: "group", "aria-label": t("hall.row", { row: rowsOf(seats)[i][0].row }) },
       el("span", { class: "row-name", "aria-hidden": "true" }, rowsOf(seats)[i][0].row), ...row)));
   roam(node, grid);
 
   const show = ({ button, seat }) => {
     const mine = chosen.has(seat.id);
-    const status = mine ? t("yours") : t(seat.status);
+    const status = mine ? t("hall.yours") : t(`hall.${seat.status}`);
     const free = mine || seat.status === "AVAILABLE";
     button.dataset.status = mine ? "MINE" : seat.status;
     button.setAttribute("aria-pressed", mine);
     button.setAttribute("aria-disabled", !free);
-    button.setAttribute("aria-label", t("seatLabel", { row: seat.row, n: seat.number, status }));
+    button.setAttribute("aria-label", t("hall.seatLabel", { row: seat.row, n: seat.number, status }));
   };
   buttons.forEach(show);
   return {
