@@ -14,10 +14,46 @@ export class Refused extends Error {
   }
 }
 
-let clockAhead = 0;
+/** Tells `lost` when the server cannot be reached, `back` when it answers again. */
+export const wire = new EventTarget();
+const PATIENCE_MS = 30_000;
+let reached = true;
 
-/** The server's time, as far as the last answer told it. */
-export const serverNow = () => Date.now() + clockAhead;
+function connected(now) {
+  if (now !== reached) wire.dispatchEvent(new Event(now ? "back" : "lost"));
+  reached = now;
+}
+
+/** The server could not be reached, or did not answer in time. */
+export class Lost extends Error {}
+
+async function ask(path, options) {
+  const sentAt = Date.now();
+  try {
+    const response = await fetch(path, { ...options, signal: AbortSignal.timeout(PATIENCE_MS) });
+    const text = await response.text();
+    connected(true);
+    setClock(Date.parse(response.headers.get("date") ?? ""), sentAt);
+    return { response, text };
+  } catch (error) {
+    connected(false);
+    throw new Lost("no answer", { cause: error });
+  }
+}
+
+// How far the server's clock is ahead of ours: every answer says it to a second,
+// all of them together much better, until one of the two clocks is set.
+let ahead = { least: -Infinity, most: Infinity };
+
+function setClock(date, sentAt) {
+  if (!date) return;
+  const told = { least: date - Date.now(), most: date + 1_000 - sentAt };
+  const both = { least: Math.max(ahead.least, told.least), most: Math.min(ahead.most, told.most) };
+  ahead = both.least <= both.most ? both : told;
+}
+
+/** The server's time, as far as its answers told it. */
+export const serverNow = () => Date.now() + (ahead.most < Infinity ? (ahead.least + ahead.most) / 2 : 0);
 
 /** The stored session, if it still runs. */
 export function session() {
@@ -25,10 +61,10 @@ export function session() {
   return stored && stored.expires_at > serverNow() ? stored : null;
 }
 
-/** Calls the API; a refusal is thrown as `Refused`, no connection as `TypeError`. */
+/** Calls the API; a refusal is thrown as `Refused`, no connection as `Lost`. */
 export async function call(method, path, body, headers = {}) {
   const signedIn = session();
-  const response = await fetch(path, {
+  const { response, text } = await ask(path, {
     method,
     headers: {
       ...(body === undefined ? {} : { "content-type": "application/json" }),
@@ -39,10 +75,6 @@ export async function call(method, path, body, headers = {}) {
     },
     body: body === undefined ? undefined : JSON.stringify(body),
   });
-  const date = Date.parse(response.headers.get("date") ?? "");
-  // The header has whole seconds: on average half of one has passed.
-  if (date) clockAhead = date + 500 - Date.now();
-  const text = await response.text();
   const json = text && response.headers.get("content-type")?.includes("json") ? JSON.parse(text) : {};
   if (!response.ok) {
     if (response.status === 401 && signedIn) localStorage.removeItem(SESSION);
@@ -57,14 +89,16 @@ export const picture = async (path) =>
   `data:image/svg+xml,${encodeURIComponent((await call("GET", path)).text)}`;
 export const post = async (path, body = {}, headers = {}) => (await call("POST", path, body, headers)).json;
 
+const fresh = () => crypto.randomUUID?.() ?? String(Math.random()).slice(2) + Date.now();
+
 /** A POST that may be sent again after a lost answer: same key, one effect. */
-export async function postOnce(path, body) {
-  const key = { "idempotency-key": crypto.randomUUID?.() ?? String(Math.random()).slice(2) + Date.now() };
+export async function postOnce(path, body, name = fresh()) {
+  const key = { "idempotency-key": name };
   for (let tries = 0; ; tries++) {
     try {
       return await post(path, body, key);
     } catch (error) {
-      const lost = error instanceof TypeError || error.status === 503 || error.code === "still_running";
+      const lost = error instanceof Lost || error.status === 503 || error.code === "still_running";
       if (!lost || tries === 4) throw error;
       await new Promise((done) => setTimeout(done, 500 * 2 ** tries));
     }

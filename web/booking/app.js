@@ -1,7 +1,9 @@
 // The way from an address to its view.
 
-import { session } from "./api.js";
+import { Lost } from "./api.js";
 import { el } from "./element.js";
+import { notice } from "./parts.js";
+import { remind } from "./purchase.js";
 import { Page, alertUser, go, onRoute } from "./shell.js";
 import { LANGUAGES, choose, language, loadWords, t } from "./words.js";
 
@@ -9,42 +11,63 @@ import { LANGUAGES, choose, language, loadWords, t } from "./words.js";
 const VIEWS = [
   [/^\/$/, () => import("./views/events.js")],
   [/^\/events\/([^/]+)$/, () => import("./views/event.js")],
+  [/^\/admission\/([^/]+)$/, () => import("./views/admission.js")],
   [/^\/checkout\/([^/]+)$/, () => import("./views/checkout.js")],
+  [/^\/orders$/, () => import("./views/orders.js")],
+  [/^\/orders\/([^/]+)$/, () => import("./views/order.js")],
   [/^\/tickets$/, () => import("./views/tickets.js")],
   [/^\/account$/, () => import("./views/account.js")],
 ];
+const RETRY_MS = 3_000;
 
+const node = (id) => document.getElementById(id);
 let page = new Page();
 
 async function route() {
   page.leave();
   const mine = page = new Page();
   alertUser(null);
-  document.getElementById("main").setAttribute("aria-busy", "true");
-  for (const [address, load] of VIEWS) {
-    const found = location.pathname.match(address);
-    if (!found) continue;
-    try {
-      const view = await load();
-      if (!mine.signal.aborted) await view.draw(mine, ...found.slice(1));
-    } catch (error) {
-      mine.explain(error);
-    }
-    return;
+  node("main").setAttribute("aria-busy", "true");
+  const [load, ...parts] = viewOf(location.pathname);
+  try {
+    const view = await load();
+    if (!mine.signal.aborted) await view.draw(mine, ...parts);
+  } catch (error) {
+    mine.explain(error);
+    failed(mine, error);
   }
-  location.reload();
+  if (!mine.signal.aborted) remind(mine);
+}
+
+function viewOf(path) {
+  for (const [address, load] of VIEWS) {
+    const found = path.match(address);
+    if (found) return [load, ...found.slice(1)];
+  }
+  return [() => Promise.reject(new Error(`no view of ${path}`))];
+}
+
+/** Nothing could be drawn: says so, and tries again by itself when there was no connection. */
+function failed(mine, error) {
+  if (mine.shown || mine.signal.aborted) return;
+  const words = error.message && !(error instanceof Lost) && error.code ? error.message : t("app.offline");
+  mine.show(words, notice(words, "",
+    el("button", { class: "button", type: "button", onclick: route }, t("app.retry")),
+    el("a", { class: "button second", href: "/" }, t("events.title"))));
+  if (error instanceof Lost) setTimeout(() => mine.signal.aborted || route(), RETRY_MS);
 }
 
 function drawFrame() {
-  document.getElementById("home").textContent = t("app.title");
-  document.getElementById("tickets-link").textContent = t("app.tickets");
-  const chooser = document.getElementById("language");
+  node("home").textContent = t("app.title");
+  node("orders-link").textContent = t("app.orders");
+  node("tickets-link").textContent = t("app.tickets");
+  const chooser = node("language");
   chooser.setAttribute("aria-label", t("app.language"));
   chooser.replaceChildren(...Object.entries(LANGUAGES).map(([tag, name]) =>
     el("option", { value: tag, lang: tag, selected: tag === language }, name)));
 }
 
-document.getElementById("language").addEventListener("change", async (event) => {
+node("language").addEventListener("change", async (event) => {
   try {
     await choose(event.target.value);
   } catch (error) {

@@ -2,7 +2,7 @@
 // view follows another. A view gets a `Page`; what it leaves running on it stops
 // when the next one begins.
 
-import { Refused, session } from "./api.js";
+import { Lost, Refused, session, wire } from "./api.js";
 import { el } from "./element.js";
 import { t } from "./words.js";
 
@@ -42,9 +42,31 @@ export function drawWho() {
   node("who").replaceChildren(account ? el("bdi", {}, account.name) : t("door.signIn"));
 }
 
+/** Asks before something that cannot be undone; whether the answer was yes. */
+export function ask(title, text, yes, no) {
+  const box = node("door");
+  const button = (value, words, kind) => el("button", { class: `button ${kind}`, value }, words);
+  box.replaceChildren(el("form", { method: "dialog" },
+    el("h2", { id: "door-title" }, title), el("p", {}, text),
+    el("p", { class: "actions" }, button("yes", yes, ""), button("no", no, "second"))));
+  box.returnValue = "";
+  box.showModal();
+  return new Promise((done) => box.addEventListener("close", () => done(box.returnValue === "yes"), { once: true }));
+}
+
+for (const [sign, lost] of [["lost", true], ["back", false]]) {
+  wire.addEventListener(sign, () => {
+    node("offline").hidden = !lost;
+    node("offline").textContent = lost ? t("app.offline") : "";
+  });
+}
+
 /** One view's stay on the page. */
 export class Page {
   #stay = new AbortController();
+
+  /** Whether something was drawn. */
+  shown = false;
 
   /** Aborts when another view begins. */
   get signal() {
@@ -56,43 +78,71 @@ export class Page {
     this.#stay.abort();
   }
 
-  /** Draws the view and moves focus to it, so that it is read from its top. */
+  /** The title of the tab. */
+  title(text) {
+    if (!this.signal.aborted) document.title = text ? `${text} · ${t("app.title")}` : t("app.title");
+  }
+
+  /** Draws the view and moves focus to its heading, so that it is read from its top. */
   show(title, ...nodes) {
     if (this.signal.aborted) return;
+    this.shown = true;
     const main = node("main");
     main.replaceChildren(...nodes.filter((child) => child != null));
     main.removeAttribute("aria-busy");
-    document.title = title ? `${title} · ${t("app.title")}` : t("app.title");
+    this.title(title);
     drawWho();
-    main.focus({ preventScroll: true });
+    const top = main.querySelector("h1") ?? main;
+    top.tabIndex = -1;
+    top.focus({ preventScroll: true });
     scrollTo(0, 0);
   }
 
-  /** Repeats `work` while the view stays and is looked at; a missing connection is waited out. */
+  /** Calls `work` every so many milliseconds while the view stays. */
+  tick(ms, work) {
+    const timer = setInterval(work, ms);
+    this.signal.addEventListener("abort", () => clearInterval(timer));
+  }
+
+  /** Repeats what asks the server, while the view stays and is looked at, and at once when looked at again. */
   every(ms, work) {
+    const { signal } = this;
     let timer;
+    let busy = false;
     const turn = async () => {
+      if (busy || signal.aborted) return;
+      clearTimeout(timer);
+      busy = true;
       if (!document.hidden) await work().catch((error) => this.explain(error));
-      if (!this.signal.aborted) timer = setTimeout(turn, ms);
+      busy = false;
+      if (!signal.aborted) timer = setTimeout(turn, ms);
     };
     timer = setTimeout(turn, ms);
-    this.signal.addEventListener("abort", () => clearTimeout(timer));
+    signal.addEventListener("abort", () => clearTimeout(timer));
+    document.addEventListener("visibilitychange", turn, { signal });
+    addEventListener("online", turn, { signal });
   }
 
   /** Says what went wrong, in kind words. */
   explain(error) {
     if (this.signal.aborted) return;
-    if (error instanceof TypeError) return alertUser(t("app.offline"));
+    // Without a connection there is a word for it already.
+    if (error instanceof Lost) return;
     if (!(error instanceof Refused)) {
       alertUser(t("app.trouble"));
       throw error;
     }
     if (error.code === "waiting" || error.code === "pass_required") return this.#passOver();
+    if (error.code === "unauthenticated") return route();
     alertUser(error.message);
   }
 
   #passOver() {
-    this.show(t("app.passOver"), el("section", { class: "card" }, el("h1", {}, t("app.passOver")),
-      el("a", { class: "button", href: "/", "data-reload": "" }, t("app.toLine"))));
+    if (node("door").open) node("door").close();
+    this.show(t("app.passOver"), el("section", { class: "card notice" },
+      el("h1", {}, t("app.passOver")), el("p", {}, t("app.passOverText")),
+      el("p", { class: "actions" },
+        el("a", { class: "button", href: "/", "data-reload": "" }, t("app.toLine")),
+        el("a", { class: "button second", href: "/orders" }, t("app.orders")))));
   }
 }

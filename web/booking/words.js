@@ -1,6 +1,8 @@
 // Words for people, in five languages, and numbers, money and times as they are
 // written there. One file a language under words/, asked for when it is needed.
 
+import { Lost } from "./api.js";
+
 /** The languages, each by its own name. */
 export const LANGUAGES = { en: "English", ko: "한국어", ja: "日本語", zh: "中文", es: "Español" };
 
@@ -20,8 +22,8 @@ function wanted() {
 
 async function load(tag) {
   if (loaded[tag]) return;
-  const answer = await fetch(new URL(`./words/${tag}.json`, import.meta.url));
-  if (!answer.ok) throw new TypeError(`no words: ${answer.status}`);
+  const answer = await fetch(new URL(`./words/${tag}.json`, import.meta.url)).catch(() => null);
+  if (!answer?.ok) throw new Lost(`no words of ${tag}`);
   loaded[tag] = await answer.json();
 }
 
@@ -57,6 +59,9 @@ export function t(key, values = {}) {
 
 /** A number as it is written here. */
 export const number = (n) => new Intl.NumberFormat(language).format(n);
+
+/** A share of a hundred. */
+export const percent = (n) => new Intl.NumberFormat(language, { style: "percent" }).format(n / 100);
 
 /** An amount of money in the smallest unit. */
 export function money(amount, currency) {

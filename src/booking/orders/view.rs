@@ -9,7 +9,8 @@ use crate::booking::Booking;
 use crate::booking::db::{DbError, RowExt as _};
 use crate::booking::events::{Layout, SoldAs};
 use crate::booking::problem::{Code, Problem};
-use crate::domain::order::OrderId;
+use crate::domain::order::{OrderId, OrderStatus};
+use crate::domain::time::Timestamp;
 
 /// An order.
 #[derive(Debug, Serialize, ToSchema)]
@@ -28,6 +29,9 @@ pub struct OrderView {
     currency: String,
     /// When the hold ends, in ms since the Unix epoch.
     expires_at: u64,
+    /// The latest `expires_at` that prolonging the hold can bring, in ms since the
+    /// Unix epoch; null unless it waits to be paid.
+    extendable_until_at: Option<u64>,
     /// In ms since the Unix epoch.
     created_at: u64,
     /// `hall` (seats) or `admission` (any place will do).
@@ -104,6 +108,10 @@ impl Booking {
         let rules = self.refund_rules(&layout);
         let payment = self.last_payment(order.id).await?;
         let items = self.items(order.id).await?;
+        let extendable_until_at = match order.status {
+            OrderStatus::Pending => self.extendable_until(&order).await.map(Timestamp::as_millis),
+            _ => None,
+        };
         Ok(OrderView {
             order_id: order.id.to_string(),
             event_id: order.event.to_string(),
@@ -113,6 +121,7 @@ impl Booking {
             refunded: order.refunded.units(),
             currency: order.currency,
             expires_at: order.expires_at.as_millis(),
+            extendable_until_at,
             created_at: order.created_at.as_millis(),
             kind: if layout.sold_as == SoldAs::Admission { "admission" } else { "hall" },
             title: layout.title.clone(),
@@ -123,6 +132,12 @@ impl Booking {
             payment,
             items: items.into_iter().map(|each| item(&layout, each)).collect(),
         })
+    }
+
+    /// The end of the hold's longest life, while it is there.
+    async fn extendable_until(&self, order: &Order) -> Option<Timestamp> {
+        let kept = self.holds.find(order.hold, order.account, self.now()).await.ok()?;
+        Some(kept.hold.until.max(kept.hold.began_at + self.settings.hold_max))
     }
 
     async fn last_payment(&self, order: OrderId) -> Result<Option<LastPayment>, DbError> {

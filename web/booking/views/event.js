@@ -5,7 +5,7 @@ import { enter } from "../door.js";
 import { el } from "../element.js";
 import { drawSection } from "../hall.js";
 import { watch } from "../live.js";
-import { buy, resume } from "../purchase.js";
+import { buy } from "../purchase.js";
 import { alertUser } from "../shell.js";
 import { money, t, when } from "../words.js";
 
@@ -13,7 +13,6 @@ const MOST = 8;
 const LOOK_AGAIN_MS = 3_000;
 
 export async function draw(page, id) {
-  if (await resume()) return;
   const event = await get(`/api/events/${id}`);
   const seatsOf = async () => call("GET", `/api/events/${id}/seats`);
   let { json: { seats }, etag } = await seatsOf();

@@ -1,27 +1,32 @@
 // What was bought, each with the code that is shown at the door.
 
 import { get, picture, session } from "../api.js";
+import { askAt } from "../door.js";
 import { el } from "../element.js";
-import { t, when } from "../words.js";
+import { head } from "../parts.js";
+import { again } from "../shell.js";
+import { t } from "../words.js";
 
 export async function draw(page) {
-  const { items } = session() ? await get("/api/me/tickets?limit=100") : { items: [] };
+  if (!session()) return askAt(page, again);
+  const { items } = await get("/api/me/tickets?limit=100");
+  const [good, old] = [true, false].map((isGood) => items.filter((ticket) => (ticket.status === "VALID") === isGood));
   page.show(t("tickets.title"),
     el("h1", {}, t("tickets.title")),
-    ...(items.length ? items.map(ticketCard) : [el("p", {}, t("tickets.none"))]),
-    el("a", { class: "button second", href: "/" }, t("events.title")));
+    ...(good.length ? good.map(ticketCard) : [el("p", {}, t("tickets.none"))]),
+    old.length ? el("details", {}, el("summary", {}, t("tickets.old")), ...old.map(ticketCard)) : null);
 }
 
 /** A ticket as it is shown at the door. */
 export function ticketCard(ticket) {
+  const isGood = ticket.status === "VALID";
   const card = el("article", { class: "card ticket", "data-status": ticket.status },
-    el("h2", { dir: "auto" }, ticket.seat),
-    el("p", {}, el("bdi", {}, ticket.title), el("br"),
-      el("span", { class: "quiet" }, when(ticket.starts_at), el("br"), el("bdi", {}, ticket.venue))),
-    el("p", { class: "quiet" }, `${t(`tickets.${ticket.status}`)} · ${t("tickets.code")} `, el("code", {}, ticket.code)));
-  if (ticket.status === "VALID") {
-    // The written code stays good when the picture does not come.
-    picture(ticket.qr).then((src) => card.append(el("img", { class: "qr", src, alt: t("tickets.code") })), () => {});
-  }
+    el("div", {},
+      el("p", { class: "seat-id" }, el("bdi", {}, ticket.seat)),
+      head(ticket, "h2"),
+      el("p", { class: "quiet" }, isGood ? t("tickets.door") : t(`tickets.${ticket.status}`)),
+      el("p", { class: "quiet" }, el("a", { href: `/orders/${ticket.order_id}` }, t("tickets.order")), ` · ${t("tickets.code")} `, el("code", {}, ticket.code))));
+  // The written code stays good when the picture does not come.
+  if (isGood) picture(ticket.qr).then((src) => card.prepend(el("img", { class: "qr", src, alt: t("tickets.qr") })), () => {});
   return card;
 }
