@@ -17,7 +17,7 @@ export function seatName(item, kind) {
   const n = String(item.number);
   if (kind === "admission") return el("span", {}, t("parts.ticket", { n }));
   const where = item.row ? t("parts.seat", { row: item.row, n }) : t("parts.place", { n });
-  return el("span", {}, el("bdi", {}, item.section_name), ` · ${where}`);
+  return el("span", { class: "seat-name" }, el("bdi", {}, item.section_name), " ", el("span", {}, where));
 }
 
 /** The state of an order as a word in a frame. */

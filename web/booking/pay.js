@@ -7,6 +7,7 @@ import { button, notice } from "./parts.js";
 import { again, alertUser, go, say } from "./shell.js";
 import { money, t } from "./words.js";
 
+const CHOSEN = "usher-booking-method";
 const LOOK_MS = { first: 150, most: 3_000 };
 /** After this long people are told that it takes longer. */
 const LONG_MS = 8_000;
@@ -16,7 +17,7 @@ export async function payForm(page, order) {
   const [{ items: methods }, wallet] = await Promise.all([get("/api/payments/methods"), get("/api/wallet")]);
   const usable = methods.filter((method) => method.currency === order.currency);
   let { balance } = wallet;
-  let method = usable[0]?.method;
+  let method = (usable.find((one) => one.method === sessionStorage.getItem(CHOSEN)) ?? usable[0])?.method;
   let busy = false;
   const amount = money(order.amount, order.currency);
   const payButton = el("button", { class: "button wide" }, t("checkout.pay", { amount }));
@@ -40,8 +41,12 @@ export async function payForm(page, order) {
       page.explain(error);
     }
   };
+  const choose = (name) => {
+    sessionStorage.setItem(CHOSEN, method = name);
+    drawPurse();
+  };
   const choices = usable.map(({ method: name }) => el("label", { class: "choice" },
-    el("input", { type: "radio", name: "method", value: name, checked: name === method, onchange: () => { method = name; drawPurse(); } }),
+    el("input", { type: "radio", name: "method", value: name, checked: name === method, onchange: () => choose(name) }),
     el("span", {}, t(`checkout.${name}`), el("br"), name === "points" ? purse : el("span", { class: "quiet" }, t("checkout.cardNote")))));
   const pay = async (event) => {
     event.preventDefault();

@@ -12,6 +12,8 @@ const loaded = {};
 
 /** The page's language, one of the five. */
 export let language = "en";
+/** How numbers and times are written: as the browser likes it, where that is of the language. */
+let locale = "en";
 
 /** What was chosen, here or on the waiting page; else what the browser likes. */
 function wanted() {
@@ -32,6 +34,7 @@ export async function loadWords() {
   const tag = wanted();
   await Promise.all([load("en"), load(tag)]);
   language = tag;
+  locale = navigator.languages.find((like) => like.split("-")[0].toLowerCase() === tag) ?? tag;
   document.documentElement.lang = tag;
 }
 
@@ -58,19 +61,19 @@ export function t(key, values = {}) {
 }
 
 /** A number as it is written here. */
-export const number = (n) => new Intl.NumberFormat(language).format(n);
+export const number = (n) => new Intl.NumberFormat(locale).format(n);
 
 /** A share of a hundred. */
-export const percent = (n) => new Intl.NumberFormat(language, { style: "percent" }).format(n / 100);
+export const percent = (n) => new Intl.NumberFormat(locale, { style: "percent" }).format(n / 100);
 
 /** An amount of money in the smallest unit. */
 export function money(amount, currency) {
-  const format = new Intl.NumberFormat(language, { style: "currency", currency, currencyDisplay: "narrowSymbol" });
+  const format = new Intl.NumberFormat(locale, { style: "currency", currency, currencyDisplay: "narrowSymbol" });
   return format.format(amount / 10 ** format.resolvedOptions().maximumFractionDigits);
 }
 
 /** An instant for people, in their own time zone, which is named. */
 export function when(ms) {
   const parts = { weekday: "short", year: "numeric", month: "long", day: "numeric", hour: "numeric", minute: "2-digit" };
-  return new Intl.DateTimeFormat(language, { ...parts, timeZoneName: "short" }).format(ms);
+  return new Intl.DateTimeFormat(locale, { ...parts, timeZoneName: "short" }).format(ms);
 }

@@ -17,7 +17,7 @@ export async function draw(page, id) {
     head(order),
     el("p", { class: "apart" }, badge(order), el("span", { class: "quiet" }, t("order.number", { id: order.order_id.slice(0, 8) }))),
     next(order),
-    ...tickets.filter((ticket) => ticket.status !== "VOID").map(ticketCard),
+    ...order.items.map((item) => ticketOf(item, order, tickets)),
     el("section", { class: "card" }, bill(order), paid(order), el("p", { class: "quiet" }, t("order.made", { when: when(order.created_at) }))),
     isSold ? giveBack(page, order, tickets) : null);
 }
@@ -30,6 +30,11 @@ async function ticketsOf(order) {
     cursor = next;
   }
   return found;
+}
+
+function ticketOf(item, order, tickets) {
+  const ticket = tickets.find(({ seat, status }) => seat === item.seat && status !== "VOID");
+  return ticket ? ticketCard(ticket, seatName(item, order.kind)) : null;
 }
 
 /** What to do about an order that is not paid. */
