@@ -22,7 +22,6 @@ export function countdown(page, order, { running, over }) {
   const box = el("section", { class: "card countdown" },
     el("div", {}, el("span", { class: "quiet" }, t("checkout.timeLeft")), " ", face, words), more, bar);
   const whole = Math.max(order.expires_at - order.created_at, 1);
-  let warned = false;
   let done = false;
   const tick = () => {
     const left = order.expires_at - serverNow();
@@ -33,10 +32,9 @@ export function countdown(page, order, { running, over }) {
     page.title(`${clock(left)} · ${order.title}`);
     box.classList.toggle("late", late);
     more.hidden = !canGrow;
-    if (late !== warned) {
-      warned = late;
-      words.textContent = late ? t(canGrow ? "checkout.warnMore" : "checkout.warn") : "";
-    }
+    const warning = late ? t(canGrow ? "checkout.warnMore" : "checkout.warn") : "";
+    // Only what is new is said aloud.
+    if (words.textContent !== warning) words.textContent = warning;
     if (left > 0 || done || !running()) return;
     done = true;
     over();
