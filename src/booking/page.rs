@@ -29,11 +29,26 @@ const FILES: &[(&str, &str)] = files! {
     "countdown.js",
     "door.js",
     "element.js",
-    "hall.js",
     "live.js",
     "parts.js",
     "pay.js",
     "purchase.js",
+    "seats/best.js",
+    "seats/camera.js",
+    "seats/choice.js",
+    "seats/gestures.js",
+    "seats/legend.js",
+    "seats/list.js",
+    "seats/look.js",
+    "seats/map.js",
+    "seats/names.js",
+    "seats/nearest.js",
+    "seats/offer.js",
+    "seats/paint.js",
+    "seats/place.js",
+    "seats/plan.js",
+    "seats/raster.js",
+    "seats/seats.css",
     "shell.js",
     "views/account.js",
     "views/admission.js",
@@ -191,7 +206,9 @@ mod tests {
         }
         for part in scripts.split("\"./").skip(1) {
             let name = part.split('"').next().expect("a name");
-            let is_there = |(known, _): &(&str, &str)| *known == name || *known == format!("views/{name}");
+            let is_there = |(known, _): &(&str, &str)| {
+                ["", "views/", "seats/"].iter().any(|at| *known == format!("{at}{name}"))
+            };
             assert!(FILES.iter().any(is_there), "{name}");
         }
     }

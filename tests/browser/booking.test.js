@@ -24,33 +24,35 @@ describe("the hall", () => {
     const sockets = [];
     const asked = [];
     page.on("websocket", (socket) => sockets.push(socket));
-    page.on("request", (request) => request.url().endsWith("/seats") && asked.push(request.url()));
+    page.on("request", (request) => request.url().endsWith("/plan") && asked.push(request.url()));
     await page.goto(demo.url);
     await page.locator("a.button[href^='/events/']").first().click({ timeout: 60_000 });
-    await page.locator(".section").first().click({ timeout: 60_000 });
+    await page.getByRole("button", { name: "List" }).click({ timeout: 60_000 });
+    await page.locator(".part summary").first().click();
+    await page.locator(".line summary").first().click();
     await page.locator(".seat[aria-disabled=false]").first().waitFor({ timeout: 60_000 });
     return { context, page, sockets, asked };
   }
 
-  const label = (page, name) => page.locator(`.rows .seat[aria-label^="${name},"]`);
+  const label = (page, name) => page.locator(`.line .seat[aria-label^="${name},"]`);
   const heard = (page) => until("the live map", async () => /\d/.test(await page.textContent("#looking")));
 
   it("shows another's hold without being asked, and sells the seat once", async () => {
     const [one, two] = [await fan(), await fan({ viewport: { width: 390, height: 844 } })];
     await Promise.all([heard(one.page), heard(two.page)]);
     assert.equal(two.sockets.length, 1);
-    const seat = (await two.page.locator(".rows .seat[data-status=AVAILABLE]").first().getAttribute("aria-label"))
+    const seat = (await two.page.locator(".line .seat[data-status=AVAILABLE]").first().getAttribute("aria-label"))
       .replace(/, [^,]*$/, "");
     const before = two.asked.length;
 
     await label(two.page, seat).click();
     assert.equal(await label(two.page, seat).getAttribute("data-status"), "MINE");
     await label(one.page, seat).click();
-    await one.page.locator(".bar .button").click();
+    await one.page.locator(".chosen .button").click();
     await one.page.locator("#door .button").first().click();
 
     await until("the other's hold", async () => await label(two.page, seat).getAttribute("data-status") === "HELD");
-    assert.match(await two.page.textContent("#alert"), /faster/);
+    assert.match(await two.page.textContent(".offer"), /faster/);
     assert.equal(two.asked.length, before, "nobody asked for the list");
 
     await one.page.getByRole("button", { name: /^Pay/ }).click({ timeout: 60_000 });

@@ -2,19 +2,15 @@
 //
 // Owns one WebSocket and its return after a loss. Never draws anything.
 
-const STATUSES = ["AVAILABLE", "HELD", "SOLD"];
 const RETRY_MS = { first: 500, most: 15_000 };
 
-/** The status of seat `i` in a snapshot: two bits a seat, the low ones first. */
-const statusIn = (bytes, i) => STATUSES[(bytes.charCodeAt(i >> 2) >> (2 * (i % 4))) & 3];
-
 /**
- * Watches an event until `signal` aborts. `seats` gives the list of seats as it is
- * known; `apply(seats)` is called with what changed, each as `{i, status}`;
- * `reload()` when the list itself no longer fits; `people(n)` with how many look.
- * Returns `connected()`: whether changes arrive at this moment.
+ * Watches an event until `signal` aborts. `snapshot(base64)` is called with how
+ * all seats stand, `delta([[id, status], …])` with what changed since;
+ * `people(n)` when another number of people looks. Returns `connected()`:
+ * whether changes arrive at this moment.
  */
-export function watch(eventId, { seats, apply, reload, people, signal }) {
+export function watch(eventId, { snapshot, delta, people, signal }) {
   let socket = null;
   let version = null;
   let pause = RETRY_MS.first;
@@ -22,17 +18,12 @@ export function watch(eventId, { seats, apply, reload, people, signal }) {
 
   const take = {
     snapshot(message) {
-      const bytes = atob(message.seats);
-      const list = seats();
       version = message.version;
-      if (bytes.length !== Math.ceil(list.length / 4)) return reload();
-      apply(list.map((_, i) => ({ i, status: statusIn(bytes, i) })));
+      snapshot(message.seats);
     },
     delta(message) {
-      const at = new Map(seats().map((seat, i) => [seat.id, i]));
       version = message.to;
-      if (message.seats.some(([id]) => !at.has(id))) return reload();
-      apply(message.seats.map(([id, status]) => ({ i: at.get(id), status })));
+      delta(message.seats);
     },
     presence: (message) => people(message.active),
   };

@@ -6,11 +6,11 @@ import { clock } from "./parts.js";
 import { alertUser, go } from "./shell.js";
 import { t } from "./words.js";
 
-/** Makes the order of a hold, as `POST /api/events/{id}/holds` answers it, and goes to pay for it. */
-export async function buy(hold) {
+/** Makes the order of a hold, as `POST /api/events/{id}/holds` answers it, and goes to pay for it, with a word about it. */
+export async function buy(hold, word = null) {
   const order = await postOnce("/api/orders", { hold_id: hold.hold_id });
   await go(`/checkout/${order.order_id}`);
-  if (!hold.together && hold.seats.length > 1) alertUser(t("hall.apart", { n: hold.seats.length }));
+  if (word) alertUser(word);
 }
 
 /** Takes so many tickets of an offer without seats, and goes to pay for them. */
