@@ -71,6 +71,7 @@ async function tryDemo(settings, token) {
   if (demo.exitCode !== null) return null;
   return {
     url: `http://127.0.0.1:${gate}`,
+    office: `http://127.0.0.1:${office}`,
     pause: () => act("pause"),
     resume: () => act("resume"),
     open: () => act("open"),

@@ -1,0 +1,76 @@
+// Events of one's own for the browser tests, and where their seats are on the map.
+import { until } from "./support.js";
+
+export const ADMIN = { USHER__BOOKING__ADMIN__EMAIL: "admin@example.com", USHER__BOOKING__ADMIN__PASSWORD: "very-secret-1" };
+
+const post = async (url, body, token) => {
+  const headers = { "content-type": "application/json", ...(token ? { authorization: `Bearer ${token}` } : {}) };
+  const answer = await fetch(url, { method: "POST", headers, body: JSON.stringify(body) });
+  if (!answer.ok) throw new Error(`${url}: ${answer.status} ${await answer.text()}`);
+  return answer.json();
+};
+
+/** Rows of so many seats; `accessible` are numbers of wheelchair places in the last. */
+export const rows = (count, seats, accessible = []) => Array.from({ length: count }, (_, at) =>
+  ({ row: at + 1, seats, ...(at === count - 1 ? { accessible } : {}) }));
+
+/** Adds an event to a demo that was started with `ADMIN`; answers its id. */
+export async function addEvent(demo, sections, more = {}) {
+  const { access_token: token } = await post(`${demo.office}/api/sessions`, { email: "admin@example.com", password: "very-secret-1" });
+  const now = Date.now();
+  const event = { title: "A night", venue: "Hall", starts_at: now + 86_400_000, sale_opens_at: now - 60_000, currency: "KRW", ...more };
+  const sections_ = sections.map((section) => ({ kind: "seated", price: 60_000, ...section }));
+  return (await post(`${demo.office}/api/events`, { ...event, sections: sections_ }, token)).id;
+}
+
+/** A fan who was let in and looks at the event. Nothing moves by itself for who wants it so. */
+export async function enterHouse(browser, demo, event, options = {}, prepare = async () => {}) {
+  const context = await browser.newContext({ locale: "en-GB", reducedMotion: "reduce", viewport: { width: 1280, height: 800 }, ...options });
+  const page = await context.newPage();
+  const faults = [];
+  page.on("pageerror", (error) => faults.push(error.message));
+  await page.goto(demo.url);
+  await page.locator("a[href^='/events/']").first().waitFor({ timeout: 60_000 });
+  await prepare(page);
+  await page.goto(`${demo.url}/events/${event}`);
+  await page.locator(".house").waitFor({ timeout: 60_000 });
+  await until("the live map", async () => /\d/.test(await page.textContent("#looking")));
+  return { context, page, faults, close: () => context.close() };
+}
+
+/** Where a seat, or a section without seats, is in the window while the whole house is shown, by the page's own rules. */
+export function spot(page, seatOrSection) {
+  return page.evaluate(async (id) => {
+    const from = (name) => import(document.querySelector("script[type=module]").src.replace(/app\.js$/, `seats/${name}.js`));
+    const [{ Plan }, { place }, { Camera }] = await Promise.all([from("plan"), from("place"), from("camera")]);
+    const plan = new Plan(await (await fetch(`/api${location.pathname}/plan`)).json());
+    const places = place(plan, innerWidth < 700 ? 0.8 : 1.3);
+    const stage = document.querySelector(".map-stage");
+    const camera = new Camera(places.box, () => {});
+    camera.resize(stage.clientWidth, stage.clientHeight);
+    const i = plan.indexOf(id);
+    const centre = places.blocks.find(({ section }) => section.id === id)?.centre ?? [places.x[i], places.y[i]];
+    const [x, y] = camera.toScreen(...centre);
+    const { left, top } = stage.getBoundingClientRect();
+    return { x: x + left + stage.clientLeft, y: y + top + stage.clientTop };
+  }, seatOrSection);
+}
+
+/** Holds seats from within a page, as its own account; answers when the office said so. */
+export function holdFrom(page, seats) {
+  return page.evaluate(async (ids) => {
+    const send = async (path, body, token) => (await fetch(path, {
+      method: "POST", body: JSON.stringify(body),
+      headers: { "content-type": "application/json", ...(token ? { authorization: `Bearer ${token}` } : {}) },
+    })).json();
+    const who = { email: `${crypto.randomUUID()}@example.com`, password: "very-secret-1" };
+    await send("/api/accounts", { ...who, name: "Other" });
+    const { access_token: token } = await send("/api/sessions", who);
+    const hold = await send(`/api${location.pathname}/holds`, { seats: ids }, token);
+    return { ...hold, token, at: Date.now() };
+  }, seats);
+}
+
+/** Gives a hold of `holdFrom` back. */
+export const giveBack = (page, hold) => page.evaluate(async ({ hold_id: id, token }) =>
+  (await fetch(`/api/holds/${id}`, { method: "DELETE", headers: { authorization: `Bearer ${token}` } })).status, hold);
