@@ -41,8 +41,8 @@ class Redis:
         return self.figure("stats", "total_commands_processed")
 
 
-# Words of a call: verb, hash, number of keys, 14 keys, time.
-ADMITS = 18
+# Words of a call: verb, hash, number of keys, 16 keys, time.
+ADMITS = 20
 
 
 def tick_ms(redis, gate, batch, seconds):

@@ -5,6 +5,7 @@
 //! not at all, and ends with the invariants of [`Line::check`].
 
 mod recovery;
+mod silence;
 mod time;
 mod turnover;
 
@@ -19,6 +20,7 @@ use super::place::{Intent, Reason, Turn};
 use super::time::Timestamp;
 use recovery::Recovery;
 pub use recovery::{FORMER, Known, PutBack};
+use silence::Signs;
 pub use time::JUMP;
 
 /// Why a number is out is remembered this long.
@@ -47,7 +49,7 @@ pub struct Settings {
     pub pass_ttl: Duration,
     /// The longest it can become.
     pub pass_max: Duration,
-    /// Silence that ends a place, one heartbeat interval added.
+    /// Silence that ends a place, one heartbeat interval added, and at most one more.
     pub idle_timeout: Duration,
     /// Time to show up when called.
     pub claim_window: Duration,
@@ -68,7 +70,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// How often gates send the signs of life they gathered.
+    /// How often gates send the signs of life they gathered, and the length of the
+    /// slices of time by which they are kept.
     #[must_use]
     pub fn heartbeat(&self) -> Duration {
         self.idle_timeout / 6
@@ -185,9 +188,7 @@ pub struct Line {
     called: BTreeSet<(Timestamp, VisitorId)>,
     passes: BTreeSet<(Timestamp, VisitorId)>,
     ended: BTreeSet<(Timestamp, VisitorId)>,
-    /// Last sign of life of each waiting number, both ways round.
-    seen: HashMap<PlaceNumber, Timestamp>,
-    by_seen: BTreeSet<(Timestamp, PlaceNumber)>,
+    signs: Signs,
     /// Admissions of the last 60 s.
     recent: VecDeque<(Timestamp, u64)>,
     /// Passes ended early that would still be good: (number, issued) and their end.
@@ -220,8 +221,7 @@ impl Line {
             called: BTreeSet::new(),
             passes: BTreeSet::new(),
             ended: BTreeSet::new(),
-            seen: HashMap::new(),
-            by_seen: BTreeSet::new(),
+            signs: Signs::default(),
             recent: VecDeque::new(),
             revoked: BTreeMap::new(),
             log_seq: 0,
@@ -299,10 +299,7 @@ impl Line {
     pub fn seen(&mut self, signs: &[(PlaceNumber, Timestamp)], now: Timestamp) {
         let now = self.clock(now);
         for &(number, at) in signs {
-            let at = at.min(now);
-            if self.seen.get(&number).is_some_and(|&before| before < at) {
-                self.touch(number, at);
-            }
+            self.signs.hear(number, at.min(now), self.settings.heartbeat());
         }
     }
 
@@ -429,7 +426,7 @@ impl Line {
         let Some(&place) = self.places.get(&visitor) else { return Turn::Unknown };
         match place {
             Place::Waiting { number, joined_at } => {
-                self.touch(number, now);
+                self.signs.hear_now(number, now, self.settings.heartbeat());
                 Turn::Waiting { number, joined_at }
             }
             Place::Returning { number } => self.turn_of_returner(number),
@@ -499,8 +496,7 @@ impl Line {
     fn wait(&mut self, visitor: VisitorId, number: PlaceNumber, joined_at: Timestamp, now: Timestamp) {
         self.places.insert(visitor, Place::Waiting { number, joined_at });
         self.waiting.insert(number, visitor);
-        self.seen.insert(number, now);
-        self.by_seen.insert((now, number));
+        self.signs.hear_now(number, now, self.settings.heartbeat());
     }
 
     fn put_inside(&mut self, visitor: VisitorId, pass: Pass) {
@@ -508,21 +504,12 @@ impl Line {
         self.passes.insert((pass.expires_at, visitor));
     }
 
-    fn touch(&mut self, number: PlaceNumber, at: Timestamp) {
-        if let Some(before) = self.seen.insert(number, at) {
-            self.by_seen.remove(&(before, number));
-        }
-        self.by_seen.insert((at, number));
-    }
-
     /// Takes a visitor out of every set.
     fn remove(&mut self, visitor: VisitorId) {
         match self.places.remove(&visitor) {
             Some(Place::Waiting { number, .. }) => {
                 self.waiting.remove(&number);
-                if let Some(at) = self.seen.remove(&number) {
-                    self.by_seen.remove(&(at, number));
-                }
+                self.signs.forget(number);
             }
             Some(Place::Returning { number }) => {
                 self.returning.remove(&number);

@@ -25,7 +25,7 @@ const RANGE: usize = 20_000;
 /// Log entries in one read.
 const ENTRIES: usize = 200;
 /// Signs of life in one call.
-const SIGNS: usize = 1_000;
+const SIGNS: usize = 100_000;
 
 /// What the driver carries from step to step.
 #[derive(Default)]

@@ -14,7 +14,7 @@ use super::{LogPage, Overrides, Report, Store, StoreError};
 use crate::clock::Clock;
 use crate::domain::autotune::Word;
 use crate::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
-use crate::domain::line::{Known, Line, PutBack, Settings, Standing};
+use crate::domain::line::{CHUNK, Known, Line, PutBack, Settings, Standing};
 use crate::domain::pass::Pass;
 use crate::domain::place::{Intent, Reason, Turn};
 use crate::domain::time::Timestamp;
@@ -122,7 +122,9 @@ impl Store for MemoryStore {
     }
 
     async fn seen(&self, room: &RoomName, signs: &[(PlaceNumber, Timestamp)]) -> Result<(), StoreError> {
-        self.with(room, |room, now| room.line.seen(signs, now))
+        // In parts: who joins meanwhile does not wait for all of them.
+        self.with(room, |_, _| ())?;
+        signs.chunks(CHUNK).try_for_each(|part| self.with(room, |room, now| room.line.seen(part, now)))
     }
 
     async fn make_room(&self, room: &RoomName) -> Result<(), StoreError> {

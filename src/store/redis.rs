@@ -10,7 +10,7 @@
 //! | --- | --- |
 //! | `room` | hash: epoch, next number, tick, times, how far the clock was set, totals, `base:` settings, `set:` changes |
 //! | `waiting`, `returning` | visitor by number |
-//! | `seen` | waiting number by its last sign of life |
+//! | `heard`, `pages` | signs of life, 512 numbers to a field of bits for each slice of time; these fields by their oldest slice |
 //! | `joined` | when waiting numbers were taken, a hundred to a field |
 //! | `called`, `passes`, `ended` | visitor by claim deadline, end of the pass, instant |
 //! | `places` | hash: visitor to what these sets do not tell |
@@ -19,8 +19,10 @@
 //! | `revoked` | number and issue time of passes ended early, by their end |
 //! | `log` | stream with ids `SEQ-0`, capped |
 //! | `out` | while a lost line comes back: a bit for each number that was out |
+//! | `seen` | a line of an older version: its signs of life, until they are taken over |
 
 mod scripts;
+mod signs;
 mod wire;
 
 use std::sync::Arc;
@@ -41,13 +43,15 @@ use crate::domain::time::{Timestamp, millis};
 use crate::redis::{CallError, Redis, Script};
 
 use scripts::Scripts;
+use signs::Slices;
 use wire::Arg;
 
 /// The last parts of a room's keys, in the order in which the scripts take them.
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 16] = [
     "room",
     "waiting",
-    "seen",
+    "heard",
+    "pages",
     "joined",
     "returning",
     "called",
@@ -59,6 +63,7 @@ const KEYS: [&str; 14] = [
     "revoked",
     "log",
     "out",
+    "seen",
 ];
 /// Waiting numbers read in one call, at most.
 const RANGE: usize = 20_000;
@@ -69,6 +74,7 @@ pub struct RedisStore {
     prefix: String,
     scripts: Scripts,
     beats: Beats,
+    slices: Slices,
     /// Tells the time instead of Redis.
     clock: Option<Arc<dyn Clock>>,
 }
@@ -82,6 +88,7 @@ impl RedisStore {
             prefix: prefix.to_owned(),
             scripts: Scripts::new(),
             beats: Beats::new(Arc::new(SystemClock::new())),
+            slices: Slices::default(),
             clock: None,
         }
     }
@@ -141,6 +148,7 @@ impl RedisStore {
     ) -> Result<Report, StoreError> {
         let epoch = epoch.to_string();
         let args = [Arg::Text(&epoch)].into_iter().chain(known).chain(wire::settings(settings));
+        self.slices.note(room, settings.heartbeat());
         let asked = self.beats.ask();
         let reply = self.act(room, &self.scripts.open, args.collect()).await?;
         let report = wire::report(&reply)?;
@@ -221,11 +229,12 @@ impl Store for RedisStore {
     }
 
     async fn seen(&self, room: &RoomName, signs: &[(PlaceNumber, Timestamp)]) -> Result<(), StoreError> {
-        for chunk in chunks(signs) {
-            let arg = |&(number, at): &(PlaceNumber, Timestamp)| {
-                [Arg::Number(number.0), Arg::Number(at.as_millis())]
-            };
-            self.act(room, &self.scripts.seen, chunk.iter().flat_map(arg).collect()).await?;
+        let pages = self.slices.pages(room, signs);
+        for chunk in chunks(&pages) {
+            let args = chunk.iter().flat_map(|page| {
+                [Arg::Number(page.index), Arg::Number(page.at.as_millis()), Arg::Bytes(&page.bits)]
+            });
+            self.act(room, &self.scripts.seen, args.collect()).await?;
         }
         Ok(())
     }

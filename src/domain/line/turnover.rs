@@ -100,11 +100,10 @@ impl Line {
 
     fn evict(&mut self, now: Timestamp) {
         let silence = self.settings.idle_timeout + self.settings.heartbeat();
-        let silent: Vec<_> =
-            self.by_seen.iter().take_while(|&&(at, _)| at + silence <= now).take(SWEEP).copied().collect();
+        let silent: Vec<_> = self.signs.silent_since(now - silence).take(SWEEP).collect();
         for chunk in silent.chunks(CHUNK) {
             let mut entry = LogEntry::default();
-            for &(_, number) in chunk {
+            for &number in chunk {
                 let Some(&visitor) = self.waiting.get(&number) else { continue };
                 self.remove(visitor);
                 self.finish(visitor, number, Reason::Evicted, now, false);
@@ -177,7 +176,7 @@ impl Line {
         for (visitor, place) in &self.places {
             let (kind, indexed) = match place {
                 Place::Waiting { number, .. } => {
-                    (0, self.waiting.get(number) == Some(visitor) && self.seen.contains_key(number))
+                    (0, self.waiting.get(number) == Some(visitor) && self.signs.has(*number))
                 }
                 Place::Returning { number } => (1, self.returning.get(number) == Some(visitor)),
                 Place::Called { deadline, .. } => (2, self.called.contains(&(*deadline, *visitor))),
@@ -199,7 +198,7 @@ impl Line {
         if counts != sizes {
             return Err(format!("places {counts:?} and sets {sizes:?} differ: somebody is in two"));
         }
-        if self.seen.len() != self.waiting.len() || self.by_seen.len() != self.waiting.len() {
+        if !self.signs.are_of(&self.waiting) {
             return Err("signs of life and the line differ".into());
         }
         if self.waiting.keys().next_back().is_some_and(|last| last.0 >= self.next) {

@@ -50,8 +50,6 @@ local function call_waiting(most)
     if #visitors == 0 then break end
     append(numbers, {})
     call('ZREMRANGEBYRANK', WAITING, 0, #visitors - 1)
-    for i, number in ipairs(numbers) do numbers[i] = sign(number) end
-    call('ZREM', SEEN, unpack(numbers))
     left = left - #visitors
   end
   return most - left

@@ -2,6 +2,16 @@
 --   U · W number joined_at · R number ahead · A number issued_at expires_at
 --   E number reason · F (full) · C (closed)
 
+-- Puts a visitor into the line; `at` is when it took its number.
+local function wait(visitor, number, at)
+  note_joined(number, at)
+  hear_now(number)
+  call('ZADD', WAITING, number, visitor)
+  call('HDEL', PLACES, visitor)
+  call('ZREM', ENDED, visitor)
+  return { 'W', number, at }
+end
+
 local function returner(number)
   return { 'R', number, call('ZCOUNT', RETURNING, '-inf', '(' .. text(number)) }
 end
@@ -45,7 +55,7 @@ end
 local function arrive(visitor)
   local kind, number, note = find(visitor)
   if kind == 'W' then
-    call('ZADD', SEEN, 'XX', 'GT', now, sign(number))
+    hear_now(number)
     return { 'W', number, joined_at(number) }
   end
   if kind == 'R' then return returner(number) end

@@ -18,5 +18,6 @@ for field in pairs(room) do
   local stays = field:find(':') or field == 'epoch' or field == 'next' or field == 'former'
   if not stays then call('HDEL', ROOM, field) end
 end
-call('UNLINK', WAITING, SEEN, JOINED, RETURNING, CALLED, PASSES, PLACES, HOLDERS, ENDED, RECENT, REVOKED, LOG, OUT)
+call('UNLINK', WAITING, HEARD, PAGES, JOINED, RETURNING, CALLED, PASSES, PLACES, HOLDERS, ENDED, RECENT, REVOKED, LOG,
+  OUT, SEEN)
 return 1

@@ -14,7 +14,6 @@ if reason == 'l' then add('left', 1) end
 if kind == 'W' then
   append({ text(number) }, {})
   call('ZREM', WAITING, visitor)
-  call('ZREM', SEEN, sign(number))
 elseif kind == 'R' then
   call('ZREM', RETURNING, visitor)
 else

@@ -40,4 +40,5 @@ for i = 2, #ARGV, 2 do
   if turn[1] == 'U' or turn[1] == 'E' and ARGV[i + 1] == 'r' then turn = enter(ARGV[i]) end
   turns[#turns + 1] = turn
 end
+keep_signs()
 return turns

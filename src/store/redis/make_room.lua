@@ -41,25 +41,6 @@ local function after_gap()
   move_passes(count('alive_at') - limit('claim_ms') + limit('pass_ttl_ms'), gap)
 end
 
-local function evict(signs)
-  local visitors, numbers, at, again = {}, {}, {}, {}
-  for _, sign in ipairs(signs) do
-    local number = text(sign)
-    local visitor = call('ZRANGEBYSCORE', WAITING, number, number)[1]
-    if visitor then
-      local n = #visitors + 1
-      visitors[n], numbers[n], at[n], again[n] = visitor, number, now, '0'
-    end
-  end
-  if #visitors > 0 then
-    finish(visitors, numbers, 'e', at, again)
-    add('evicted', #visitors)
-    append(numbers, {})
-    call('ZREM', WAITING, unpack(visitors))
-  end
-  call('ZREM', SEEN, unpack(signs))
-end
-
 local function forget(visitors)
   call('HDEL', PLACES, unpack(visitors))
   call('ZREM', ENDED, unpack(visitors))
@@ -77,6 +58,7 @@ local function forget_joined()
   put('joined_from', upto)
 end
 
+take_over_signs()
 after_gap()
 put('alive_at', now)
 sweep(CALLED, now - moved(), function(visitors, scores)
@@ -86,7 +68,7 @@ end)
 sweep(PASSES, now, function(visitors, ends) run_out(PASSES, visitors, ends) end)
 if now >= count('holiday_until') then
   local silence = limit('idle_ms') + math.floor(limit('idle_ms') / 6)
-  sweep(SEEN, now - silence, evict)
+  evict_silent(now - silence)
 end
 sweep(ENDED, now - REMEMBERED, forget)
 if not is_coming_back(now) then forget_joined() end

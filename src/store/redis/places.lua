@@ -7,7 +7,7 @@
 --   I n issued_at        inside; PASSES has the end
 --   R n -                a late returner; RETURNING has the number, too
 --   E n reason,again     out; ENDED has the instant
--- Who waits is in WAITING, SEEN and JOINED only: a million of them must fit.
+-- Who waits is in WAITING, HEARD and JOINED only: a million of them must fit.
 
 local now
 
@@ -25,7 +25,7 @@ end
 -- `number` as text.
 local function place(kind, number, note) return kind .. ' ' .. number .. ' ' .. note end
 
--- A number in SEEN: of one width, so that ties are in the numbers' order.
+-- A number in a sorted set: of one width, so that ties are in the numbers' order.
 local function sign(number) return string.format('%014d', number) end
 
 -- Deadlines in CALLED are less this, so that an outage moves them all at once.
@@ -44,16 +44,6 @@ end
 local function joined_at(number)
   local block = call('HGET', JOINED, math.floor(number / BLOCK))
   return (struct.unpack('>I6', block, number % BLOCK * WIDTH + 1))
-end
-
--- Puts a visitor into the line; `at` is when it took its number.
-local function wait(visitor, number, at)
-  note_joined(number, at)
-  call('ZADD', SEEN, now, sign(number))
-  call('ZADD', WAITING, number, visitor)
-  call('HDEL', PLACES, visitor)
-  call('ZREM', ENDED, visitor)
-  return { 'W', number, at }
 end
 
 -- Tells the gates which numbers and passes went out.

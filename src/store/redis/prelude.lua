@@ -4,8 +4,8 @@
 -- ARGV[1] is 'TIME/EXPECTED' in ms: the time to use, '' for Redis's own, and what it
 -- is by the caller's account, '' when that has none.
 
-local ROOM, WAITING, SEEN, JOINED, RETURNING, CALLED, PASSES, PLACES, HOLDERS, ENDED, RECENT, REVOKED, LOG, OUT =
-  unpack(KEYS)
+local ROOM, WAITING, HEARD, PAGES, JOINED, RETURNING, CALLED, PASSES, PLACES, HOLDERS, ENDED, RECENT, REVOKED, LOG,
+  OUT, SEEN = unpack(KEYS)
 local call = redis.call
 
 -- The hash. An empty one: nobody opened the room, or it was lost.

@@ -22,10 +22,7 @@ function act.out(below, from, bits)
 end
 
 function act.drop(...)
-  for _, number in ipairs({ ... }) do
-    call('ZREMRANGEBYSCORE', WAITING, number, number)
-    call('ZREM', SEEN, sign(number))
-  end
+  for _, number in ipairs({ ... }) do call('ZREMRANGEBYSCORE', WAITING, number, number) end
 end
 
 -- Whether a number is nobody's but this visitor's.
@@ -50,10 +47,7 @@ local function let_back(visitor, number, issued, ends)
   call('HSET', PLACES, visitor, place('I', number, issued))
   call('HSET', HOLDERS, number, visitor)
   if kind == 'C' then call('ZREM', CALLED, visitor) end
-  if kind == 'W' then
-    call('ZREM', WAITING, visitor)
-    call('ZREM', SEEN, sign(number))
-  end
+  if kind == 'W' then call('ZREM', WAITING, visitor) end
 end
 
 function act.passes(...)

@@ -15,6 +15,8 @@ const READS_ONLY: &str = "#!lua flags=no-writes";
 
 const PRELUDE: &str = include_str!("prelude.lua");
 const PLACES: &str = include_str!("places.lua");
+const SIGNS: &str = include_str!("signs.lua");
+const SILENCE: &str = include_str!("silence.lua");
 const ARRIVE: &str = include_str!("arrive.lua");
 const SPACE: &str = include_str!("space.lua");
 const REPORT: &str = include_str!("report.lua");
@@ -42,12 +44,12 @@ impl Scripts {
     pub(super) fn new() -> Self {
         Self {
             open: script(ALLOWED_WHEN_FULL, &[PLACES, REPORT, include_str!("open.lua")]),
-            come_back: script(REFUSED_WHEN_FULL, &[PLACES, ARRIVE, include_str!("come_back.lua")]),
+            come_back: script(REFUSED_WHEN_FULL, &[PLACES, SIGNS, ARRIVE, include_str!("come_back.lua")]),
             put_back: script(ALLOWED_WHEN_FULL, &[PLACES, include_str!("put_back.lua")]),
-            join: script(REFUSED_WHEN_FULL, &[PLACES, ARRIVE, SPACE, include_str!("join.lua")]),
-            look: script(ALLOWED_WHEN_FULL, &[PLACES, ARRIVE, include_str!("look.lua")]),
-            seen: script(ALLOWED_WHEN_FULL, &[PLACES, include_str!("seen.lua")]),
-            make_room: script(ALLOWED_WHEN_FULL, &[PLACES, include_str!("make_room.lua")]),
+            join: script(REFUSED_WHEN_FULL, &[PLACES, SIGNS, ARRIVE, SPACE, include_str!("join.lua")]),
+            look: script(ALLOWED_WHEN_FULL, &[PLACES, SIGNS, ARRIVE, include_str!("look.lua")]),
+            seen: script(ALLOWED_WHEN_FULL, &[PLACES, SIGNS, include_str!("seen.lua")]),
+            make_room: script(ALLOWED_WHEN_FULL, &[PLACES, SIGNS, SILENCE, include_str!("make_room.lua")]),
             admit: script(REFUSED_WHEN_FULL, &[PLACES, SPACE, REPORT, include_str!("admit.lua")]),
             end: script(ALLOWED_WHEN_FULL, &[PLACES, include_str!("end.lua")]),
             extend: script(ALLOWED_WHEN_FULL, &[PLACES, include_str!("extend.lua")]),

@@ -1,11 +1,8 @@
--- ARGV: time, then a number and the time of its last sign of life each; at most CHUNK.
+-- ARGV: time, then for 512 numbers their index, a time at which some of them were
+-- heard, the last of a slice, and a bit each; at most CHUNK of these.
 
 if not room.epoch then return false end
 now = clock()
-local signs = {}
-for i = 2, #ARGV, 2 do
-  signs[#signs + 1] = math.min(tonumber(ARGV[i + 1]), now)
-  signs[#signs + 1] = sign(ARGV[i])
-end
-if #signs > 0 then call('ZADD', SEEN, 'XX', 'GT', unpack(signs)) end
+for i = 2, #ARGV, 3 do hear(tonumber(ARGV[i]), math.min(tonumber(ARGV[i + 1]), now), ARGV[i + 2]) end
+keep_signs()
 return 1

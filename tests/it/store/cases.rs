@@ -47,7 +47,8 @@ over_every_store! {
         one_batch_comes_of_many_callers
         a_late_tick_keeps_the_rhythm_and_missed_ones_are_not_made_up
         silence_ends_a_place
-        silence_is_counted_to_the_millisecond
+        silence_is_counted_from_the_end_of_its_slice
+        nobody_is_given_up_early_nor_more_than_an_interval_late
         evictions_are_in_order_of_silence_then_number
         signs_of_life_never_move_back_nor_ahead
         the_evicted_join_again_at_the_tail

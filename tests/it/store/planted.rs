@@ -1,7 +1,7 @@
 //! Stores with a planted bug: the cases and the comparison must each notice it.
 //!
 //! A check that cannot fail proves nothing. The bugs sit in a wrapper round the
-//! model; the product has no hooks for them.
+//! model, one in a wrapper round the Redis store; the product has no hooks for them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,11 +14,12 @@ use usher::domain::line::{Known, LogEntry, PutBack, Settings};
 use usher::domain::pass::Pass;
 use usher::domain::place::{Intent, Reason, Turn};
 use usher::domain::time::Timestamp;
-use usher::store::{LogPage, MemoryStore, Overrides, Report, Store, StoreError};
+use usher::store::{LogPage, MemoryStore, Overrides, RedisStore, Report, Store, StoreError};
 
 use super::cases;
 use super::compare::compare;
-use super::world::{SECOND, START, World};
+use super::world::{SECOND, START, UNHURRIED, World, connected, fresh_prefix};
+use crate::support::redis_server::{RedisServer, skipped};
 
 /// Sequences within which the comparison must see a bug.
 const SEQUENCES: u64 = 30;
@@ -54,9 +55,11 @@ enum Bug {
     EveryWordIsGood,
     /// A clock that is set takes the line with it.
     ClockIsBelieved,
+    /// Redis keeps the oldest slice of signs of life only.
+    SlicesAreForgotten,
 }
 
-const BUGS: [Bug; 14] = [
+const BUGS: [Bug; 15] = [
     Bug::JoinIsNotIdempotent,
     Bug::ArrivalsAreReversed,
     Bug::TickActsTwice,
@@ -71,12 +74,26 @@ const BUGS: [Bug; 14] = [
     Bug::DoorsAreAlwaysOpen,
     Bug::EveryWordIsGood,
     Bug::ClockIsBelieved,
+    Bug::SlicesAreForgotten,
 ];
+
+/// Leaves one record in each field of signs of life, the one that ends first.
+const FORGET_SLICES: &str = "
+    for _, key in ipairs(redis.call('KEYS', '*:heard')) do
+        for _, field in ipairs(redis.call('HKEYS', key)) do
+            local kept, first, oldest = redis.call('HGET', key, field), math.huge, nil
+            for i = 1, #kept, 70 do
+                local ends = struct.unpack('>I6', kept, i)
+                if ends < first then first, oldest = ends, kept:sub(i, i + 69) end
+            end
+            redis.call('HSET', key, field, oldest)
+        end
+    end";
 
 #[tokio::test]
 async fn the_cases_notice_every_planted_bug() {
     assert_eq!(failing_cases(Bug::None).await, [""; 0]);
-    for bug in BUGS {
+    for bug in bugs() {
         let failing = failing_cases(bug).await;
         assert!(!failing.is_empty(), "no case notices {bug:?}");
         eprintln!("{bug:?}: {failing:?}");
@@ -86,15 +103,25 @@ async fn the_cases_notice_every_planted_bug() {
 #[tokio::test]
 async fn the_comparison_notices_every_planted_bug() {
     assert_eq!(first_difference(Bug::None).await, None);
-    for bug in BUGS {
+    for bug in bugs() {
         assert!(first_difference(bug).await.is_some(), "no sequence notices {bug:?}");
     }
 }
 
+fn bugs() -> impl Iterator<Item = Bug> {
+    let without_redis = skipped();
+    BUGS.into_iter().filter(move |&bug| !without_redis || bug != Bug::SlicesAreForgotten)
+}
+
+/// The server that the store with this bug needs.
+fn server(bug: Bug) -> Option<Arc<RedisServer>> {
+    (bug == Bug::SlicesAreForgotten).then(|| Arc::new(RedisServer::start()))
+}
+
 async fn failing_cases(bug: Bug) -> Vec<&'static str> {
-    let mut failing = Vec::new();
+    let (mut failing, server) = (Vec::new(), server(bug));
     for &(name, case) in cases::ALL {
-        let (store, clock) = Faulty::new(bug);
+        let (store, clock) = Faulty::new(bug, server.clone()).await;
         if tokio::spawn(case(World::of(Arc::new(store), clock))).await.is_err() {
             failing.push(name);
         }
@@ -103,8 +130,9 @@ async fn failing_cases(bug: Bug) -> Vec<&'static str> {
 }
 
 async fn first_difference(bug: Bug) -> Option<u64> {
+    let server = server(bug);
     for seed in 0..SEQUENCES {
-        let (store, clock) = Faulty::new(bug);
+        let (store, clock) = Faulty::new(bug, server.clone()).await;
         if compare(&store, &clock, seed).await.is_err() {
             return Some(seed);
         }
@@ -125,22 +153,27 @@ impl Clock for OneClock {
     }
 }
 
-/// The model with a bug.
+/// A store with a bug: the model, or Redis where there is a server.
 struct Faulty {
     bug: Bug,
-    inner: MemoryStore,
+    inner: Arc<dyn Store>,
+    server: Option<Arc<RedisServer>>,
     /// The time the model sees; the bug may bend it.
     clock: Arc<ManualClock>,
 }
 
 impl Faulty {
-    fn new(bug: Bug) -> (Self, Arc<ManualClock>) {
+    async fn new(bug: Bug, server: Option<Arc<RedisServer>>) -> (Self, Arc<ManualClock>) {
         let clock = Arc::new(ManualClock::at(START));
-        let inner = match bug {
-            Bug::ClockIsBelieved => MemoryStore::new(Arc::new(OneClock(clock.clone()))),
-            _ => MemoryStore::new(clock.clone()),
+        let inner: Arc<dyn Store> = match (&server, bug) {
+            (Some(server), _) => {
+                let redis = connected(&server.url(), Some(UNHURRIED)).await;
+                Arc::new(RedisStore::with_clock(redis, &fresh_prefix(), clock.clone()))
+            }
+            (None, Bug::ClockIsBelieved) => Arc::new(MemoryStore::new(Arc::new(OneClock(clock.clone())))),
+            (None, _) => Arc::new(MemoryStore::new(clock.clone())),
         };
-        (Self { bug, inner, clock: clock.clone() }, clock)
+        (Self { bug, inner, server, clock: clock.clone() }, clock)
     }
 
     fn bent(&self, turn: Turn) -> Turn {
@@ -215,7 +248,11 @@ impl Store for Faulty {
 
     async fn seen(&self, room: &RoomName, signs: &[(PlaceNumber, Timestamp)]) -> Result<(), StoreError> {
         let signs = if self.bug == Bug::SignsOfLifeAreLost { &[] } else { signs };
-        self.inner.seen(room, signs).await
+        self.inner.seen(room, signs).await?;
+        if let Some(server) = &self.server {
+            server.command(&["EVAL", FORGET_SLICES, "0"]);
+        }
+        Ok(())
     }
 
     async fn make_room(&self, room: &RoomName) -> Result<(), StoreError> {

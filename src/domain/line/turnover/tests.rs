@@ -126,12 +126,13 @@ fn silence_ends_a_place_after_the_idle_timeout_and_one_heartbeat() {
     for n in 1..=3 {
         line.join(visitor(n), Intent::Join, at(0));
     }
-    for second in 0..=34 {
+    // They count as heard until the end of the slice, five seconds on.
+    for second in 0..=39 {
         line.seen(&[(PlaceNumber(3), at(second))], at(second));
         tick(&mut line, at(second));
         assert_eq!(line.standing().waiting, 3);
     }
-    tick(&mut line, at(35));
+    tick(&mut line, at(40));
     assert_eq!(line.waiting_after(PlaceNumber(0), 9), [PlaceNumber(3)]);
 }
 
@@ -139,10 +140,10 @@ fn silence_ends_a_place_after_the_idle_timeout_and_one_heartbeat() {
 fn an_evicted_place_is_out_and_joins_again_at_the_tail() {
     let mut line = line(Settings { paused: true, ..settings() });
     line.join(visitor(1), Intent::Join, at(0));
-    ticks(&mut line, 0..=35);
+    ticks(&mut line, 0..=40);
     let out = Turn::Ended { number: PlaceNumber(1), reason: Reason::Evicted };
-    assert_eq!(line.join(visitor(1), Intent::Join, at(36)), out);
-    assert_eq!(number(line.join(visitor(1), Intent::Rejoin, at(37))), 2);
+    assert_eq!(line.join(visitor(1), Intent::Join, at(41)), out);
+    assert_eq!(number(line.join(visitor(1), Intent::Rejoin, at(42))), 2);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use usher::clock::Clock;
 use usher::domain::id::PlaceNumber;
 use usher::domain::line::{CHUNK, REMEMBERED, SWEEP, Settings};
 use usher::domain::place::{Reason, Turn};
@@ -73,7 +74,8 @@ pub(super) async fn a_late_tick_keeps_the_rhythm_and_missed_ones_are_not_made_up
 pub(super) async fn silence_ends_a_place(mut world: World) {
     world.open(Settings { paused: true, ..settings() }).await;
     world.join_all(1..=3).await;
-    for second in 0..=34 {
+    // They count as heard until the end of the slice, five seconds on.
+    for second in 0..=39 {
         world.seen(&[(3, START + SECOND * second)]).await;
         assert_eq!(world.tick().await.waiting, 3, "after {second} s");
         world.pass(SECOND);
@@ -83,23 +85,54 @@ pub(super) async fn silence_ends_a_place(mut world: World) {
     assert_eq!(world.look(1).await, Turn::Ended { number: PlaceNumber(1), reason: Reason::Evicted });
 }
 
-pub(super) async fn silence_is_counted_to_the_millisecond(mut world: World) {
+pub(super) async fn silence_is_counted_from_the_end_of_its_slice(mut world: World) {
     world.open(Settings { idle_timeout: SECOND, tick: SECOND, paused: true, ..settings() }).await;
-    world.join(1).await;
+    // A slice is a sixth of a second, fractions dropped; START is 70 ms into one.
+    assert_eq!(START.as_millis() % 166, 70);
+    world.join_all(1..=3).await;
     world.tick().await;
-    world.pass(Duration::from_millis(1_165));
+    world.pass(Duration::from_millis(100));
+    world.seen(&[(2, START + Duration::from_millis(95)), (3, START + Duration::from_millis(96))]).await;
+    world.pass(Duration::from_millis(96 + 1_166 - 101));
+    assert_eq!(world.tick().await.waiting, 3);
+    world.pass(Duration::from_millis(1));
+    world.tick().await;
+    assert_eq!(world.waiting().await, [3], "2 was heard in the last millisecond of the first slice");
+    world.pass(Duration::from_millis(165));
     assert_eq!(world.tick().await.waiting, 1);
     world.pass(Duration::from_millis(1));
-    assert_eq!(world.tick().await.waiting, 0, "a second and its sixth, fractions dropped");
+    assert_eq!(world.tick().await.waiting, 0);
+}
+
+pub(super) async fn nobody_is_given_up_early_nor_more_than_an_interval_late(mut world: World) {
+    world.open(Settings { paused: true, ..settings() }).await;
+    let [least, interval] = [SECOND * 35, SECOND * 5];
+    let heard = |n: u16| START + Duration::from_millis(u64::from(n) * 487);
+    world.join_all(1..=24).await;
+    let mut given_up = [None; 25];
+    while world.clock.now() < START + SECOND * 60 {
+        let now = world.clock.now();
+        let signs: Vec<_> = (1..=24).map(|n| (u64::from(n), heard(n))).filter(|&(_, at)| at <= now).collect();
+        world.seen(&signs).await;
+        world.tick().await;
+        for out in world.out().await {
+            given_up[out as usize].get_or_insert(now);
+        }
+        world.pass(Duration::from_millis(500));
+    }
+    for n in 1..=24 {
+        let silence = given_up[usize::from(n)].expect("given up").since(heard(n));
+        assert!(silence >= least && silence < least + interval + SECOND, "{n} after {silence:?}");
+    }
 }
 
 pub(super) async fn evictions_are_in_order_of_silence_then_number(mut world: World) {
     world.open(Settings { paused: true, ..settings() }).await;
     world.join_all(1..=12).await;
-    world.tick().await;
-    world.pass(SECOND);
-    world.seen(&[(2, START + SECOND), (11, START + SECOND), (9, START + SECOND)]).await;
-    world.ticks(36).await;
+    world.ticks(5).await;
+    let later = START + SECOND * 5;
+    world.seen(&[(2, later), (11, later), (9, later)]).await;
+    world.ticks(40).await;
     assert_eq!(world.out().await, [1, 3, 4, 5, 6, 7, 8, 10, 12, 2, 9, 11]);
 }
 
@@ -108,8 +141,8 @@ pub(super) async fn signs_of_life_never_move_back_nor_ahead(mut world: World) {
     world.join_all(1..=2).await;
     world.ticks(10).await;
     world.seen(&[(1, START + SECOND * 5), (1, START), (2, START + SECOND * 999), (77, START)]).await;
-    world.ticks(30).await;
-    assert_eq!(world.waiting().await, [2], "1 counts from second 5, 2 from second 10");
+    world.ticks(35).await;
+    assert_eq!(world.waiting().await, [2], "1 counts until second 10, 2 until second 15");
     world.ticks(5).await;
     assert_eq!(world.standing().await.totals.evicted, 2);
 }
@@ -117,7 +150,7 @@ pub(super) async fn signs_of_life_never_move_back_nor_ahead(mut world: World) {
 pub(super) async fn the_evicted_join_again_at_the_tail(mut world: World) {
     world.open(Settings { paused: true, ..settings() }).await;
     world.join(1).await;
-    world.ticks(35).await;
+    world.ticks(40).await;
     let out = Turn::Ended { number: PlaceNumber(1), reason: Reason::Evicted };
     assert_eq!(world.join(1).await, out);
     assert_eq!(number(&world.rejoin(1).await), 2);
@@ -127,7 +160,7 @@ pub(super) async fn the_evicted_join_again_at_the_tail(mut world: World) {
 pub(super) async fn a_sweep_is_bounded(mut world: World) {
     world.open(Settings { paused: true, ..settings() }).await;
     world.join_all(0..SWEEP as u16 + 10).await;
-    world.ticks(34).await;
+    world.ticks(39).await;
     world.pass(SECOND);
     assert_eq!(world.tick().await.waiting, 10);
     assert_eq!(world.tick().await.waiting, 0);
