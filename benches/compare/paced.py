@@ -1,5 +1,7 @@
 """A whole line that polls at the pace it is told: what Redis has to do for it."""
 
+import time
+
 from measure import cpu_seconds, wrk
 from redis_side import Redis
 from servers import PACED
@@ -12,6 +14,7 @@ CONNECTIONS = 100
 def paced(bench):
     """Everybody asks once in the longest pause, through one gate; default idle timeout."""
     size, (pid, port) = bench.options.waiting, bench.servers.redis()
+    idle = idle_cpu(Redis(port))
     gate = bench.servers.gate(bench.app, port, PACED)
     poll(gate, size, 2 * PACE)  # they join, and their first signs of life go out
     redis, before = Redis(port), cpu_seconds(pid)
@@ -22,8 +25,16 @@ def paced(bench):
     if (waiting := gate.waiting("paced")) < size * 0.99:
         raise SystemExit(f"{waiting} wait of {size}")
     what = f"Redis CPU per poll, {size:,} polling once in {PACE} s"
-    beside = f"{polls / (2 * PACE):,.0f} polls/s, {each:.2f} commands each"
+    own = idle * 2 * PACE * 1e6 / polls
+    beside = f"{polls / (2 * PACE):,.0f} polls/s, {each:.2f} commands each; a Redis that does nothing {own:.2f} µs"
     bench.table.row(what, f"{cost:.2f} µs", beside, target="≤ 0.5 µs")
+
+
+def idle_cpu(redis, seconds=10):
+    """What a Redis nobody talks to takes of a core."""
+    before = redis.cpu_seconds()
+    time.sleep(seconds)
+    return (redis.cpu_seconds() - before) / seconds
 
 
 def poll(gate, size, seconds):

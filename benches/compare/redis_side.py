@@ -31,10 +31,14 @@ class Redis:
 
     def figure(self, section, name):
         info = dict(line.split(":", 1) for line in self.ask("INFO", section).split("\r\n") if ":" in line)
-        return int(info[name])
+        return float(info[name])
 
     def used_memory(self):
         return self.figure("memory", "used_memory")
+
+    def cpu_seconds(self):
+        """Its own account, in microseconds where /proc counts hundredths."""
+        return self.figure("cpu", "used_cpu_user") + self.figure("cpu", "used_cpu_sys")
 
     def commands(self):
         """Commands so far, those that scripts ran included."""
