@@ -6,11 +6,14 @@
 mod clocks;
 mod losses;
 mod network;
+mod restarts;
+mod rolling;
+mod stores;
 
 use std::time::Duration;
 
 use crate::support::app::FakeApp;
-use crate::support::crowd::{Crowd, Manners};
+use crate::support::crowd::{Crowd, Manners, judge};
 use crate::support::gate::TestGate;
 use crate::support::wait::until;
 
@@ -40,6 +43,17 @@ async fn stands(crowd: &Crowd) {
 /// Visitors who come within two seconds and stay inside that long.
 fn manners(count: usize, visit: Option<Duration>) -> Manners {
     Manners { visit, rate: count as f64 / 2.0 }
+}
+
+/// Waits until the crowd has been served and went home, and judges what it saw.
+async fn served(crowd: Crowd, capacity: u64) {
+    crowd.until_all("are served", DEADLINE * 3, |seen| seen.done).await;
+    let troubles = crowd.troubles();
+    assert!(troubles.others.is_empty(), "{troubles:?}");
+    eprintln!("slowest answer {:?}, {} put off", troubles.slowest, troubles.put_off);
+    let verdict = judge(&crowd.history().await, capacity, Duration::ZERO);
+    assert!(verdict.findings.is_empty(), "{:?}", verdict.findings);
+    assert_eq!(verdict.fates.lost, 0, "{:?}", verdict.fates);
 }
 
 async fn is_degraded(gate: &TestGate) -> bool {

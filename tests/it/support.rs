@@ -14,6 +14,7 @@ pub(crate) mod raw;
 pub(crate) mod redis_server;
 pub(crate) mod set_clock;
 pub(crate) mod smtp;
+pub(crate) mod stalls;
 pub(crate) mod tls;
 pub mod toss;
 pub(crate) mod viewer;

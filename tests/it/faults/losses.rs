@@ -198,7 +198,61 @@ async fn flushed(size: &Size) {
     scene.goes_on_in_order().await;
 }
 
-/// A copy whose link to its master was cut `stale` before the master died takes over.
+/// What happens in the last moments, of which the store will know nothing.
+struct Forgotten {
+    /// Gave its pass back.
+    leaver: Client,
+    /// Joined.
+    late: [Client; 2],
+    numbers: [u64; 2],
+}
+
+impl Forgotten {
+    async fn happens(scene: &mut Scene) -> Self {
+        let mut leaver = scene.holders.remove(0);
+        leaver.leave().await;
+        until("the first of the line is inside", DEADLINE, || async { (scene.inside() == 1).then_some(()) })
+            .await;
+        let mut late = [scene.gates[0].client(), scene.gates[1].client()];
+        let mut numbers = [0; 2];
+        for (visitor, number) in late.iter_mut().zip(&mut numbers) {
+            *number = visitor.stand().await["number"].as_u64().expect("a place");
+            // Its gate has to know, as one that polls makes it.
+            poll_until(visitor, |status| status["position"].is_u64()).await;
+        }
+        Self { leaver, late, numbers }
+    }
+
+    /// The line comes back, those who came last included; `lost` is how long the
+    /// forgotten moments were.
+    async fn is_made_good(mut self, scene: &mut Scene, redis: &RedisServer, lost: Duration) {
+        let [mut a, mut b] = self.late.clone();
+        let polls = async {
+            loop {
+                a.get("/queue/status").await;
+                b.get("/queue/status").await;
+                tokio::time::sleep(SECOND).await;
+            }
+        };
+        let took = tokio::select! {
+            took = scene.comes_back() => took,
+            () = polls => unreachable!("it never ends"),
+        };
+        eprintln!("stood again after {took:?}");
+        assert!(self.leaver.get("/x").await.status != 200, "a pass given back stays dead");
+        for gate in &scene.gates {
+            let over = metric(gate, "usher_room_over_capacity{room=\"main\"}").await;
+            assert!(over <= BATCH * lost.as_millis().div_ceil(250) as u64, "{over} above the capacity");
+        }
+        scene.is_as_it_was(redis, 0.95).await;
+        for (visitor, number) in self.late.iter_mut().zip(&self.numbers) {
+            let status = poll_until(visitor, |status| status["number"].is_u64()).await;
+            assert_eq!(status["number"].as_u64(), Some(*number), "who joined in that time has its place");
+        }
+    }
+}
+
+/// X3: a copy whose link to its master was cut `stale` before the master died takes over.
 async fn failed_over(size: &Size, stale: Duration) {
     let (mut master, app) = (RedisServer::start(), FakeApp::start().await);
     let (wire, link) = (Proxy::to(master.port()).await, Proxy::to(master.port()).await);
@@ -209,46 +263,47 @@ async fn failed_over(size: &Size, stale: Duration) {
     until("the replica has everything", DEADLINE, has_all).await;
     link.set(Weather::Cut);
     let cut = Instant::now();
-    // What the copy will not know: who came in, who left, who came.
-    let mut leaver = scene.holders.remove(0);
-    leaver.leave().await;
-    until("the first of the line is inside", DEADLINE, || async { (scene.inside() == 1).then_some(()) })
-        .await;
-    let mut late = [scene.gates[0].client(), scene.gates[1].client()];
-    let mut numbers = Vec::new();
-    for visitor in &mut late {
-        numbers.push(visitor.stand().await["number"].as_u64().expect("a place"));
-        // Its gate has to know, as one that polls makes it.
-        poll_until(visitor, |status| status["position"].is_u64()).await;
-    }
+    let forgotten = Forgotten::happens(&mut scene).await;
     tokio::time::sleep_until(cut + stale).await;
     master.kill();
     replica.command(&["REPLICAOF", "NO", "ONE"]);
     wire.lead_to(replica.port());
-    let [mut a, mut b] = late.clone();
-    let polls = async {
-        loop {
-            a.get("/queue/status").await;
-            b.get("/queue/status").await;
-            tokio::time::sleep(SECOND).await;
-        }
-    };
-    let took = tokio::select! {
-        took = scene.comes_back() => took,
-        () = polls => unreachable!("it never ends"),
-    };
-    eprintln!("stood again after {took:?}");
-    assert!(leaver.get("/x").await.status != 200, "a pass given back stays dead");
-    for gate in &scene.gates {
-        let over = metric(gate, "usher_room_over_capacity{room=\"main\"}").await;
-        assert!(over <= BATCH * stale.as_millis().div_ceil(250) as u64, "{over} above the capacity");
-    }
-    scene.is_as_it_was(&replica, 0.95).await;
-    for (visitor, number) in late.iter_mut().zip(&numbers) {
-        let status = poll_until(visitor, |status| status["number"].is_u64()).await;
-        assert_eq!(status["number"].as_u64(), Some(*number), "who joined in those seconds has its place");
-    }
+    forgotten.is_made_good(&mut scene, &replica, stale).await;
     scene.goes_on_in_order().await;
+}
+
+/// X2: the power fails, and the last `lost` of what the store wrote is gone.
+async fn power_failed(size: &Size, lost: Duration) {
+    let args = ["--appendonly", "yes", "--appendfsync", "everysec"];
+    let (mut redis, app) = (RedisServer::start_with(&args), FakeApp::start().await);
+    let mut scene = Scene::set(&redis.url(), &app, size).await;
+    let file = redis.folder().join("appendonlydir/appendonly.aof.1.incr.aof");
+    let written = || std::fs::metadata(&file).expect("it is written").len();
+    let (kept, cut) = (written(), Instant::now());
+    let forgotten = Forgotten::happens(&mut scene).await;
+    tokio::time::sleep_until(cut + lost).await;
+    redis.kill();
+    let lost = cut.elapsed();
+    assert!(written() > kept, "something is lost");
+    let file = std::fs::File::options().write(true).open(&file).expect("it is there");
+    file.set_len(kept).expect("the scratch folder is ours");
+    redis.restart();
+    forgotten.is_made_good(&mut scene, &redis, lost).await;
+    scene.goes_on_in_order().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_lost_its_last_second_to_the_power_has_it_again() {
+    if skipped() {
+        return;
+    }
+    power_failed(&SHORT, SECOND).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "soak"]
+async fn soak_a_store_that_lost_its_last_second_with_50_000_in_line() {
+    power_failed(&LONG, SECOND).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 use usher::swarm::history::State;
 
-use super::{DEADLINE, SECOND, gate, is_degraded, manners, metric, stands, until_degraded, until_well};
+use super::{
+    DEADLINE, SECOND, gate, is_degraded, manners, metric, served, stands, until_degraded, until_well,
+};
 use crate::support::app::FakeApp;
 use crate::support::crowd::{Crowd, judge};
 use crate::support::gate::TestGate;
@@ -31,17 +33,6 @@ const SHORT: Length = Length { crowd: 120, fault: Duration::from_secs(9) };
 /// ready; here they stay, and what it heard reaches the store too late after that.
 const CUT: Duration = Duration::from_secs(3);
 const LONG: Length = Length { crowd: 2_000, fault: Duration::from_secs(30) };
-
-/// Waits until the crowd has been served and went home, and judges what it saw.
-async fn served(crowd: Crowd, capacity: u64) {
-    crowd.until_all("are served", DEADLINE * 3, |seen| seen.done).await;
-    let troubles = crowd.troubles();
-    assert!(troubles.others.is_empty(), "{troubles:?}");
-    eprintln!("slowest answer {:?}, {} put off", troubles.slowest, troubles.put_off);
-    let verdict = judge(&crowd.history().await, capacity, Duration::ZERO);
-    assert!(verdict.findings.is_empty(), "{:?}", verdict.findings);
-    assert_eq!(verdict.fates.lost, 0, "{:?}", verdict.fates);
-}
 
 /// `fault` is put on and taken off while a crowd waits at one gate.
 async fn through(length: &Length, fault: impl Fn(&Proxy, &RedisServer), heal: impl Fn(&Proxy, &RedisServer)) {

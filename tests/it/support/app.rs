@@ -71,6 +71,7 @@ impl Seen {
 struct Shared {
     seen: Mutex<Vec<Seen>>,
     connections: AtomicU64,
+    begun: AtomicU64,
     release: CancellationToken,
 }
 
@@ -114,6 +115,11 @@ impl FakeApp {
         self.shared.seen.lock().len()
     }
 
+    /// Requests whose head has come.
+    pub(crate) fn begun(&self) -> u64 {
+        self.shared.begun.load(Ordering::Relaxed)
+    }
+
     /// Requests whose target begins with `prefix`.
     pub(crate) fn seen_at(&self, prefix: &str) -> Vec<Seen> {
         self.seen().into_iter().filter(|seen| seen.target().starts_with(prefix)).collect()
@@ -151,6 +157,7 @@ struct Connection {
 impl Connection {
     async fn serve(mut self) {
         while let Some(head) = self.head().await {
+            self.shared.begun.fetch_add(1, Ordering::Relaxed);
             let mut seen =
                 Seen { connection: self.number, head, body: vec![], trailers: vec![], whole: false };
             if seen.target() == "/early" {

@@ -55,6 +55,8 @@ pub(crate) struct TestGate {
     folder: TempDir,
     env: Vec<(String, String)>,
     child: Child,
+    /// Which handed its listeners over to `child`.
+    before: Option<Child>,
     address: SocketAddr,
     admin: SocketAddr,
 }
@@ -77,8 +79,8 @@ impl TestGate {
         let folder = tempfile::tempdir().expect("a scratch folder");
         std::fs::write(folder.path().join("usher.toml"), settings).expect("the scratch folder is ours");
         let [address, admin] = std::array::from_fn(|_| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
-        let child = spawn(&folder, &env, address, admin);
-        let mut gate = Self { folder, env, child, address, admin };
+        let child = spawn(&folder, &env, address, admin, &[]);
+        let mut gate = Self { folder, env, child, before: None, address, admin };
         gate.wait_until_ready().await;
         gate
     }
@@ -215,9 +217,32 @@ impl TestGate {
 
     /// Kills the process and starts another in its place.
     pub(crate) async fn restart(&mut self) {
-        self.stop();
-        self.child = spawn(&self.folder, &self.env, self.address, self.admin);
+        self.kill();
+        self.revive().await;
+    }
+
+    /// Starts another process in the place of one that ended.
+    pub(crate) async fn revive(&mut self) {
+        self.child = spawn(&self.folder, &self.env, self.address, self.admin, &[]);
         self.wait_until_ready().await;
+    }
+
+    /// Hands the listeners to a new process; waits for the end of the old one, and
+    /// says how that ended.
+    pub(crate) async fn upgrade(&mut self) -> ExitStatus {
+        let new = spawn(&self.folder, &self.env, self.address, self.admin, &["--upgrade"]);
+        let socket = self.file(&format!("usher-{}.sock", self.address.port()));
+        until("the new process waits for the listeners", READY, || async { socket.exists().then_some(()) })
+            .await;
+        self.signal("QUIT");
+        let old = self.before.insert(std::mem::replace(&mut self.child, new));
+        let ended = until("the old process ends", READY, || {
+            let ended = old.try_wait().expect("our own child");
+            async move { ended }
+        })
+        .await;
+        self.wait_until_ready().await;
+        ended
     }
 
     async fn wait_until_ready(&mut self) {
@@ -229,15 +254,18 @@ impl TestGate {
         }
     }
 
-    fn stop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    /// `kill -9`.
+    pub(crate) fn kill(&mut self) {
+        for child in self.before.iter_mut().chain([&mut self.child]) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 }
 
 impl Drop for TestGate {
     fn drop(&mut self) {
-        self.stop();
+        self.kill();
     }
 }
 
@@ -248,11 +276,19 @@ pub(crate) fn room(upstream: &str, more: &str) -> String {
     format!("{gate}\n[[room]]\nupstreams = [\"{upstream}\"]\ntick = \"50ms\"\n{poll}{room}\n")
 }
 
-fn spawn(folder: &TempDir, env: &[(String, String)], address: SocketAddr, admin: SocketAddr) -> Child {
+fn spawn(
+    folder: &TempDir,
+    env: &[(String, String)],
+    address: SocketAddr,
+    admin: SocketAddr,
+    more: &[&str],
+) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(folder.path().join("log"));
     usher()
         .args(["gate", "--config", "usher.toml"])
+        .args(more)
         .current_dir(folder.path())
+        .env("XDG_RUNTIME_DIR", folder.path())
         .env("USHER__GATE__LISTEN", address.to_string())
         .env("USHER__GATE__THREADS", "2")
         .env("USHER__ADMIN__LISTEN", admin.to_string())

@@ -73,6 +73,11 @@ impl Proxy {
     pub(crate) fn lead_to(&self, port: u16) {
         self.target.send_modify(|target| *target = (port, target.1 + 1));
     }
+
+    /// New connections lead to another port; those that stand go on.
+    pub(crate) fn lead_newcomers_to(&self, port: u16) {
+        self.target.send_modify(|target| target.0 = port);
+    }
 }
 
 impl Drop for Proxy {
@@ -86,10 +91,10 @@ async fn accept(listener: TcpListener, weather: watch::Sender<Weather>, target: 
     while let Ok((client, _)) = listener.accept().await {
         let (weather, mut target) = (weather.clone(), target.subscribe());
         tokio::spawn(async move {
-            let (port, _) = *target.borrow_and_update();
+            let (port, laid) = *target.borrow();
             tokio::select! {
                 () = join(client, port, &weather) => {}
-                _ = target.changed() => {}
+                _ = target.wait_for(|(_, now)| *now != laid) => {}
             }
         });
     }
