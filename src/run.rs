@@ -31,7 +31,7 @@ use crate::redis::Redis;
 use crate::server::{Bounds, Connections, Handler, HttpApp};
 use crate::standin::{self, Mailbox, StandIn};
 use crate::store::{MemoryStore, RedisStore, Store};
-use crate::telemetry::{Metrics, start_logging};
+use crate::telemetry::{Dropped, Metrics, start_logging};
 
 use web::Web;
 
@@ -41,6 +41,7 @@ pub(crate) struct Process {
     pub(crate) runtime: Runtime,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) lifecycle: Arc<Lifecycle>,
+    dropped: Dropped,
     server: Server,
     connections: Vec<Arc<Connections>>,
     rooms: Vec<Arc<Room>>,
@@ -53,7 +54,7 @@ impl Process {
     /// # Errors
     /// When the system gives no threads.
     pub(crate) fn new(config: &Config, upgrade: bool) -> anyhow::Result<Self> {
-        start_logging(&config.log);
+        let dropped = start_logging(&config.log);
         raise_descriptor_limit();
         for warning in &config.warnings {
             tracing::warn!("{warning}");
@@ -77,6 +78,7 @@ impl Process {
             runtime,
             clock: Arc::new(SystemClock::new()),
             lifecycle: Lifecycle::new(config.gate.drain_delay, config.gate.stop_timeout),
+            dropped,
             server,
             connections: Vec::new(),
             rooms: Vec::new(),
@@ -119,7 +121,7 @@ impl Process {
         reloader: Option<&Arc<Reloader>>,
     ) -> anyhow::Result<()> {
         let store = self.runtime.block_on(open_store(&config.store, &self.clock))?;
-        let metrics = Arc::new(Metrics::new());
+        let metrics = Arc::new(Metrics::new(self.dropped.clone()));
         let rooms: Vec<_> = config
             .rooms
             .iter()

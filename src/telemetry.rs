@@ -2,6 +2,10 @@
 //!
 //! Labels come from closed sets or configured rooms, never from a visitor.
 
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use prometheus::core::Collector;
 use prometheus::{
     Encoder as _, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -11,18 +15,48 @@ use tracing_subscriber::EnvFilter;
 use crate::config::{Log, LogFormat};
 use crate::queue::Room;
 
+/// Lines that could not be written, counted from the start of logging.
+#[derive(Clone, Debug, Default)]
+pub struct Dropped(Arc<AtomicU64>);
+
+/// Standard error, or whatever it is in a test; never fails, so that a full disk
+/// costs the line and not the request.
+#[derive(Debug)]
+struct Lines<W> {
+    to: W,
+    dropped: Dropped,
+}
+
+impl<W: Write> Write for Lines<W> {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        if self.to.write_all(line).is_err() {
+            self.dropped.0.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Begins logging to standard error; a second call changes nothing.
-pub fn start_logging(log: &Log) {
+pub fn start_logging(log: &Log) -> Dropped {
     let filter = EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info"));
     // Pingora tells its own life story at info; warnings are what an operator needs.
     let filter = ["pingora_core=warn", "pingora_load_balancing=warn", "hyper=error"]
         .iter()
         .fold(filter, |filter, quiet| filter.add_directive(quiet.parse().expect("a fixed directive")));
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let dropped = Dropped::default();
+    let counted = dropped.clone();
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(move || Lines { to: std::io::stderr(), dropped: counted.clone() });
     let _ = match log.format {
         LogFormat::Text => lines.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
+    dropped
 }
 
 /// What a gate counts.
@@ -44,12 +78,14 @@ pub struct Metrics {
     view_bytes: IntGaugeVec,
     skew: IntGaugeVec,
     slow_calls: IntGauge,
+    dropped: Dropped,
+    dropped_lines: IntGauge,
 }
 
 impl Metrics {
-    /// Families registered once.
+    /// Families registered once; `dropped` is what logging counts.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(dropped: Dropped) -> Self {
         let registry = Registry::new();
         let forwarded = IntCounter::new("usher_gate_forwarded_total", "Requests sent to the app.");
         let failures =
@@ -92,6 +128,12 @@ impl Metrics {
                 IntGauge::new("usher_store_slow_calls_total", "Calls to Redis that took longer than 50 ms.")
                     .expect("a fixed family"),
             ),
+            dropped_lines: add(
+                &registry,
+                IntGauge::new("usher_log_lines_dropped_total", "Log lines that could not be written.")
+                    .expect("a fixed family"),
+            ),
+            dropped,
             view_bytes: gauge("usher_room_view_bytes", "Memory of the line's bitmap.", &["room"]),
             forwarded: add(&registry, forwarded.expect("a fixed family")),
             upstream_failures: add(&registry, failures.expect("a fixed family")),
@@ -106,6 +148,8 @@ impl Metrics {
         for room in rooms {
             self.read(room);
         }
+        let dropped = self.dropped.0.load(Ordering::Relaxed);
+        self.dropped_lines.set(i64::try_from(dropped).unwrap_or(i64::MAX));
         let mut text = Vec::new();
         let encoded = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         encoded.ok().and_then(|()| String::from_utf8(text).ok()).unwrap_or_default()
@@ -147,12 +191,6 @@ impl Metrics {
         for (event, count) in events {
             self.totals.with_label_values(&[name, event]).set(as_i64(count));
         }
-    }
-}
-
-impl Default for Metrics {
-    fn default() -> Self {
-        Self::new()
     }
 }
 

@@ -4,6 +4,7 @@
 //! Each run is short here; `make soak` runs the same with the crowd of an on-sale. What visitors saw is judged by the swarm's rules.
 
 mod clocks;
+mod disks;
 mod losses;
 mod network;
 mod restarts;

@@ -309,14 +309,7 @@ async fn a_redis_that_cannot_save_is_away() {
     }
     let server = RedisServer::start_with(&["--enable-protected-configs", "local"]);
     let store = unhurried_store_at(&server.url()).await;
-    let folder = server.folder().join("gone");
-    std::fs::create_dir(&folder).expect("the scratch folder is ours");
-    server.command(&["CONFIG", "SET", "dir", &folder.display().to_string()]);
-    std::fs::remove_dir(&folder).expect("empty");
-    server.command(&["CONFIG", "SET", "save", "3600 1"]);
-    server.command(&["BGSAVE"]);
-    let failed = async || (server.info("rdb_last_bgsave_status") == "err").then_some(());
-    until("the save fails", DEADLINE, failed).await;
+    server.cannot_save().await;
     let refused = join(&store, 1).await;
     assert!(matches!(&refused, Err(StoreError::Away(why)) if why.contains("MISCONF")), "{refused:?}");
     server.command(&["CONFIG", "SET", "save", ""]);

@@ -75,8 +75,18 @@ impl TestGate {
         Self::start_with(settings, clock.env()).await
     }
 
-    async fn start_with(settings: &str, env: Vec<(String, String)>) -> Self {
+    /// The same, with a log on a disk that is full from the start.
+    pub(crate) async fn start_on_a_full_disk(settings: &str) -> Self {
         let folder = tempfile::tempdir().expect("a scratch folder");
+        std::os::unix::fs::symlink("/dev/full", folder.path().join("log")).expect("a link");
+        Self::start_at(folder, settings, Vec::new()).await
+    }
+
+    async fn start_with(settings: &str, env: Vec<(String, String)>) -> Self {
+        Self::start_at(tempfile::tempdir().expect("a scratch folder"), settings, env).await
+    }
+
+    async fn start_at(folder: TempDir, settings: &str, env: Vec<(String, String)>) -> Self {
         std::fs::write(folder.path().join("usher.toml"), settings).expect("the scratch folder is ours");
         let [address, admin] = std::array::from_fn(|_| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
         let child = spawn(&folder, &env, address, admin, &[]);
@@ -117,7 +127,8 @@ impl TestGate {
 
     /// What it logged so far.
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(self.file("log")).unwrap_or_default()
+        let is_file = std::fs::metadata(self.file("log")).is_ok_and(|log| log.is_file());
+        if is_file { std::fs::read_to_string(self.file("log")).unwrap_or_default() } else { String::new() }
     }
 
     /// A call to the admin API.

@@ -151,6 +151,19 @@ impl RedisServer {
         line.unwrap_or_else(|| panic!("INFO has no {field}")).trim().to_owned()
     }
 
+    /// Lets a save fail, after which it refuses to write until `save` is emptied; needs
+    /// `--enable-protected-configs local`.
+    pub(crate) async fn cannot_save(&self) {
+        let folder = self.folder().join("gone");
+        std::fs::create_dir(&folder).expect("the scratch folder is ours");
+        self.command(&["CONFIG", "SET", "dir", &folder.display().to_string()]);
+        std::fs::remove_dir(&folder).expect("empty");
+        self.command(&["CONFIG", "SET", "save", "3600 1"]);
+        self.command(&["BGSAVE"]);
+        let failed = async || (self.info("rdb_last_bgsave_status") == "err").then_some(());
+        super::wait::until("the save fails", PATIENCE, failed).await;
+    }
+
     /// `kill -9`.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
