@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
 use sqlx::migrate::Migrator;
-use sqlx::{AnyPool, Row, Transaction};
+use sqlx::{AnyPool, Connection as _, Row, Transaction};
 
 /// A transaction on either database; dropping it undoes it.
 pub type Tx = Transaction<'static, sqlx::Any>;
@@ -131,6 +131,7 @@ impl Db {
                 .max_connections(connections)
                 .acquire_timeout(ACQUIRE)
                 .after_connect(|conn, _| Box::pin(tune(conn)))
+                .after_release(|conn, _| Box::pin(is_at_rest(conn)))
         };
         let create = if url.contains('?') { "&mode=rwc" } else { "?mode=rwc" };
         let write = pool(1).connect(&format!("{url}{create}")).await?;
@@ -208,6 +209,17 @@ impl Db {
 
 fn is_memory(url: &str) -> bool {
     url.contains(":memory:") || url.contains("mode=memory")
+}
+
+/// Whether a connection that comes back is outside of any transaction. A full disk
+/// makes SQLite undo one by itself, of which the driver knows nothing: it would
+/// begin no other on this connection, the only one that writes, for ever.
+async fn is_at_rest(conn: &mut sqlx::AnyConnection) -> Result<bool, sqlx::Error> {
+    if conn.is_in_transaction() {
+        // One that was dropped is undone before this is answered.
+        conn.ping().await?;
+    }
+    Ok(!conn.is_in_transaction())
 }
 
 async fn tune(conn: &mut sqlx::AnyConnection) -> Result<(), sqlx::Error> {

@@ -5,13 +5,12 @@ mod describe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::StatusCode;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::timeout::TimeoutLayer;
 use utoipa::openapi::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
@@ -92,9 +91,15 @@ pub(super) fn router(booking: Arc<Booking>) -> axum::Router {
         .with_state(booking)
         .merge(SwaggerUi::new("/api/docs").external_url_unchecked("/api/openapi.json", description))
         .layer(DefaultBodyLimit::max(idempotency::BODY_BYTES))
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, PATIENCE))
+        .layer(from_fn(|request, next| in_time(PATIENCE, request, next)))
         .layer(CatchPanicLayer::custom(|_| Problem::new(Code::Internal).into_response()))
         .layer(from_fn(localise))
+}
+
+/// An answer after `patience` at most, if only "not now".
+async fn in_time(patience: Duration, request: Request, next: Next) -> Response {
+    let answer = tokio::time::timeout(patience, next.run(request)).await;
+    answer.unwrap_or_else(|_| Problem::new(Code::Unavailable).retry_after(1).into_response())
 }
 
 async fn ready(State(booking): State<Arc<Booking>>) -> Response {
@@ -103,5 +108,28 @@ async fn ready(State(booking): State<Arc<Booking>>) -> Response {
         (Ok(()), Ok(())) => "ready".into_response(),
         (Err(_), _) => (StatusCode::SERVICE_UNAVAILABLE, "database away").into_response(),
         (_, Err(_)) => (StatusCode::SERVICE_UNAVAILABLE, "hold store away").into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::header;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn what_takes_too_long_is_told_to_come_again_as_everything_else_is() {
+        let never = axum::Router::new().route("/", get(async || std::future::pending::<()>().await));
+        let request = Request::get("/").body(Body::empty()).expect("a request");
+        let answer = never
+            .layer(from_fn(|request, next| in_time(Duration::from_millis(5), request, next)))
+            .oneshot(request)
+            .await
+            .expect("an answer");
+        assert_eq!(answer.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answer.headers()[header::CONTENT_TYPE], "application/problem+json");
+        assert_eq!(answer.headers()[header::RETRY_AFTER], "1");
     }
 }

@@ -21,6 +21,7 @@ mod plan;
 mod provider_books;
 mod purchase;
 mod races;
+mod sqlite_away;
 
 /// Runs each case over an in-memory SQLite, a SQLite file and PostgreSQL; those
 /// `on shared` ones need a second office and so no database inside the first.

@@ -7,6 +7,7 @@ pub(crate) mod crowd;
 pub(crate) mod gate;
 pub(crate) mod http;
 pub(crate) mod http1;
+pub(crate) mod office;
 pub(crate) mod ports;
 pub(crate) mod postgres;
 pub(crate) mod proxy;

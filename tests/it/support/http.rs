@@ -124,7 +124,16 @@ impl Client {
         }
     }
 
+    /// A POST to a server that may be gone; `None` when no whole answer came.
+    pub async fn try_post(&self, path: &str, body: Value) -> Option<Answer> {
+        self.try_send(Method::POST, path, Some(body.to_string())).await
+    }
+
     async fn send_once(&self, method: Method, path: &str, body: Option<String>) -> Answer {
+        self.try_send(method, path, body).await.expect("an answer")
+    }
+
+    async fn try_send(&self, method: Method, path: &str, body: Option<String>) -> Option<Answer> {
         let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.server));
         for (name, value) in &self.headers {
             request = request.header(name, value);
@@ -133,9 +142,9 @@ impl Client {
             request = request.header("content-type", "application/json");
         }
         let request = request.body(Full::from(body.unwrap_or_default())).expect("a request");
-        let (parts, body) = self.pool.request(request).await.expect("an answer").into_parts();
-        let bytes = body.collect().await.expect("a body").to_bytes();
+        let (parts, body) = self.pool.request(request).await.ok()?.into_parts();
+        let bytes = body.collect().await.ok()?.to_bytes();
         let json = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        Answer { status: parts.status, headers: parts.headers, bytes, json }
+        Some(Answer { status: parts.status, headers: parts.headers, bytes, json })
     }
 }
