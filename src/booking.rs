@@ -187,7 +187,7 @@ impl Booking {
             bodies: seats::Bodies::default(),
             plans: seats::Bodies::default(),
             passwords: Passwords::new().map_err(|why| keys(&why))?,
-            attempts: Attempts::default(),
+            attempts: Attempts::new(db.clone()),
             tokens: Tokens::new(jwt_secret.as_bytes()),
             passes: Passes::new(&settings.assertion_keys),
             codes: Codes::new(code_key.as_bytes()).map_err(|why| keys(&why))?,

@@ -25,7 +25,7 @@ use crate::domain::time::Timestamp;
 use address::Address;
 use auth::{Admin, Caller};
 
-pub use attempts::Attempts;
+pub use attempts::{Attempt, Attempts, Refused};
 pub use password::Passwords;
 pub use token::Tokens;
 
@@ -115,6 +115,18 @@ pub struct AccountChange {
     role: Role,
 }
 
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Closed(wait) => {
+                let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX);
+                Self::new(Code::TooManyAttempts).retry_after(seconds.max(1))
+            }
+            Refused::Database(error) => error.into(),
+        }
+    }
+}
+
 fn normal(email: &str) -> String {
     email.trim().to_lowercase()
 }
@@ -168,6 +180,8 @@ pub async fn create(
 ///
 /// Ten wrong passwords for one account, or a hundred from one address, within five
 /// minutes: 429 with `Retry-After`, the right password included, until they are over.
+/// An address that the account signed in from is counted by itself: what others guess
+/// does not stop it.
 #[utoipa::path(post, path = "/api/sessions", tag = "accounts", request_body = Credentials,
     responses((status = 201, body = Session), (status = 401, description = "bad_credentials"),
               (status = 429, description = "too_many_attempts",
@@ -179,15 +193,12 @@ pub async fn sign_in(
 ) -> Result<impl IntoResponse, Problem> {
     let email = normal(&given.email);
     let now = booking.now();
-    if let Err(wait) = booking.attempts.begin(&email, address, now) {
-        let seconds = u32::try_from(wait.as_secs()).unwrap_or(u32::MAX);
-        return Err(Problem::new(Code::TooManyAttempts).retry_after(seconds.max(1)));
-    }
+    let attempt = booking.attempts.begin(&email, address, now).await?;
     let looked = booking.look_up(&email, given.password).await;
     match &looked {
-        Ok(Some(_)) => booking.attempts.succeeded(&email, address),
+        Ok(Some(account)) => booking.attempts.succeeded(&attempt, &account.account_id, now).await?,
         Ok(None) => {}
-        Err(_) => booking.attempts.undecided(&email, address),
+        Err(_) => booking.attempts.undecided(&attempt).await?,
     }
     let account = looked?.ok_or(Code::BadCredentials)?;
     let id = account.account_id.parse().map_err(|_| Code::Internal)?;

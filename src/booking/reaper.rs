@@ -87,6 +87,7 @@ impl Booking {
     pub async fn tidy_once(&self) -> Result<(), DbError> {
         let now = self.now();
         self.forget_revocations(now).await?;
+        self.attempts.sweep(now).await?;
         self.forget_answers(now).await?;
         self.forget_webhooks(now).await?;
         self.forget_relayed(now).await

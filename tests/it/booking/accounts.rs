@@ -132,6 +132,55 @@ on_each_database! {
         other.post("/api/wallet/charges", json!({"amount": 1})).await.refused(401, "unauthenticated");
     }
 
+    async fn wrong_passwords_count_whichever_office_is_asked(office) {
+        let (_twin, there) = office.twin().await;
+        office.fan(0).await;
+        let guess = json!({"email": "fan0@example.org", "password": "guess"});
+        for at in [&office.client, &there] {
+            let guesses = join_all((0..5).map(|_| at.post("/api/sessions", guess.clone()))).await;
+            assert!(guesses.iter().all(|guess| guess.code() == "bad_credentials"));
+        }
+        let right = json!({"email": "fan0@example.org", "password": PASSWORD});
+        for at in [&office.client, &there] {
+            at.post("/api/sessions", right.clone()).await.refused(429, "too_many_attempts");
+        }
+        office.advance(300);
+        there.post("/api/sessions", right).await.expect(201);
+    }
+
+    async fn strangers_close_their_own_door_never_the_owners(office) {
+        let (_twin, there) = office.twin().await;
+        let right = json!({"email": "fan0@example.org", "password": PASSWORD});
+        office.fan(0).await;
+        let home = office.client.with("x-forwarded-for", "192.0.2.7");
+        home.post("/api/sessions", right.clone()).await.expect(201);
+        // From ever new addresses, window after window.
+        for round in 0..3 {
+            for n in 0..12 {
+                let from = there.with("x-forwarded-for", &format!("198.51.{round}.{n}"));
+                let guess = json!({"email": "fan0@example.org", "password": "guess"});
+                let code = if n < 10 { (401, "bad_credentials") } else { (429, "too_many_attempts") };
+                from.post("/api/sessions", guess).await.refused(code.0, code.1);
+            }
+            home.post("/api/sessions", right.clone()).await.expect(201);
+            there.with("x-forwarded-for", "203.0.113.1").post("/api/sessions", right.clone()).await.refused(429, "too_many_attempts");
+            office.advance(300);
+        }
+        // Nor does the owner's address open the door to guessing.
+        for _ in 0..10 {
+            let guess = json!({"email": "fan0@example.org", "password": "guess"});
+            home.post("/api/sessions", guess).await.refused(401, "bad_credentials");
+        }
+        home.post("/api/sessions", right.clone()).await.refused(429, "too_many_attempts");
+        office.advance(90 * 24 * 3_600);
+        office.booking.tidy_once().await.expect("tidies");
+        let db = usher::booking::db::Db::open(&office.database).await.expect("the same database");
+        for sql in ["SELECT COUNT(*) FROM sign_in_tries", "SELECT COUNT(*) FROM sign_in_addresses"] {
+            let row = sqlx::query(sql).fetch_one(db.read()).await.expect("a row");
+            assert_eq!(sqlx::Row::get::<i64, _>(&row, 0), 0, "{sql}");
+        }
+    }
+
     async fn a_role_holds_at_once_in_every_process(office) {
         let (fan, admin) = (office.fan(0).await, office.admin().await);
         let me = fan.get("/api/me").await.expect(200).text("account_id");
@@ -162,7 +211,7 @@ on_each_database! {
 async fn an_address_is_stopped_whatever_account_it_guesses_and_its_neighbours_are_not() {
     let office = TestBooking::open(Database::Memory).await.expect("SQLite is always there");
     office.fan(0).await;
-    let here = office.client.with("x-forwarded-for", "192.0.2.1");
+    let here = office.client.with("x-forwarded-for", "192.0.2.1").patient();
     let guesses = (0..100).map(|n| {
         let wrong = json!({"email": format!("nobody{n}@example.org"), "password": "guess"});
         let here = &here;
