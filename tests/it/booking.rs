@@ -10,6 +10,7 @@ mod contract;
 mod crowd;
 mod described;
 mod doubt;
+mod failover;
 mod holds;
 mod idempotency;
 #[cfg(feature = "kafka")]

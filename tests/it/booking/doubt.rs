@@ -23,6 +23,10 @@ with_bank! {
         bank.fault(json!({"on": "confirm", "times": 1, "after": true, "silent": true})).await;
         bank.fault(json!({"on": "read", "times": 2, "silent": true})).await;
         let payment = fan.confirm(&order, &key).await.expect(202);
+        until(async || (bank.payment(&key).await["captures"] == 1).then_some(())).await;
+        let path = format!("/api/payments/{}/status", payment.text("request_id"));
+        assert_eq!(fan.get(&path).await.json["status"], "PENDING");
+        office.fan(0).await.hold(&["B-1-1"]).await.refused(409, "seats_taken");
         assert_eq!(office.settled(&fan, &payment).await.json["status"], "COMPLETED");
         bank.assert_taken_once(&key).await;
     }

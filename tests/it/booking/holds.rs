@@ -1,6 +1,7 @@
 //! Holds in Redis: the model's answers, several offices, losses.
 
 mod heal;
+mod lost;
 mod plan;
 mod planted;
 

@@ -52,6 +52,23 @@ with_bank! {
         assert_eq!(office.stuck().await, Vec::<String>::new());
     }
 
+    async fn a_hundred_webhooks_about_a_silent_capture_complete_it_once(office, bank) {
+        let fan = office.fan(0).await;
+        let order = fan.ordered(&["D-1-3"]).await;
+        let key = bank.agree(&order).await;
+        bank.fault(json!({"on": "confirm", "times": 1, "after": true, "silent": true})).await;
+        let payment = fan.confirm(&order, &key).await.expect(202);
+        until(async || (bank.payment(&key).await["captures"] == 1).then_some(())).await;
+        let (one, two) = tokio::join!(bank.tell(&office, 50, true), bank.tell(&office, 50, false));
+        assert_eq!([one, two].concat(), vec![json!(200); 100]);
+        assert_eq!(office.settled(&fan, &payment).await.json["status"], "COMPLETED");
+        bank.tell(&office, 50, true).await;
+        until(async || no_hook_waits(&office).await.then_some(())).await;
+        bank.assert_taken_once(&key).await;
+        assert_eq!(bank.payment(&key).await["balanceAmount"], order.json["amount"]);
+        assert_eq!(fan.get("/api/me/tickets").await.json["items"].as_array().map(Vec::len), Some(1));
+    }
+
     async fn what_a_webhook_says_is_not_believed(office, bank) {
         let fan = office.fan(0).await;
         let order = fan.ordered(&["D-2-1"]).await;

@@ -85,6 +85,15 @@ impl TestBooking {
     pub async fn idle(database: Database, change: impl FnOnce(&mut config::Booking)) -> Option<Self> {
         let folder = tempfile::tempdir().expect("a scratch folder");
         let url = url(database, &folder).await?;
+        Some(Self::idle_at(url, folder, change).await)
+    }
+
+    /// As [`idle`](Self::idle), over an empty database somewhere.
+    pub async fn idle_at(
+        url: String,
+        folder: tempfile::TempDir,
+        change: impl FnOnce(&mut config::Booking),
+    ) -> Self {
         let mut settings = settings(&url);
         change(&mut settings);
         // 2026-11-21, 09:00 in Seoul.
@@ -93,7 +102,7 @@ impl TestBooking {
         booking.load_sample().await.expect("an empty database");
         let stop = CancellationToken::new();
         let client = Client::of(serve(&booking, &stop).await);
-        Some(Self { booking, clock, client, database: url, stop, _folder: folder, fans: AtomicU32::new(0) })
+        Self { booking, clock, client, database: url, stop, _folder: folder, fans: AtomicU32::new(0) }
     }
 
     /// A second office over the same database.

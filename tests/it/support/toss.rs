@@ -58,6 +58,29 @@ pub async fn idle_office_with(
     change: impl FnOnce(&mut config::Toss),
     also: impl FnOnce(&mut config::Booking),
 ) -> Option<(TestBooking, Bank)> {
+    let (toss, doors) = doors(change).await;
+    let office = TestBooking::idle(database, with(toss, also)).await?;
+    let bank = doors.open(&office);
+    Some((office, bank))
+}
+
+/// As [`idle_office_with`], over an empty database somewhere.
+pub async fn idle_office_at(
+    database: String,
+    change: impl FnOnce(&mut config::Toss),
+    also: impl FnOnce(&mut config::Booking),
+) -> (TestBooking, Bank) {
+    let (toss, doors) = doors(change).await;
+    let folder = tempfile::tempdir().expect("a scratch folder");
+    let office = TestBooking::idle_at(database, folder, with(toss, also)).await;
+    let bank = doors.open(&office);
+    (office, bank)
+}
+
+/// A bank's address, before it opens there.
+struct Doors(tokio::net::TcpListener, SocketAddr);
+
+async fn doors(change: impl FnOnce(&mut config::Toss)) -> (config::Toss, Doors) {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let mut toss = config::Toss {
@@ -68,15 +91,23 @@ pub async fn idle_office_with(
         window: Some(format!("http://{address}/stand-in/checkout")),
     };
     change(&mut toss);
-    let settings = |settings: &mut config::Booking| {
+    (toss, Doors(listener, address))
+}
+
+fn with(toss: config::Toss, also: impl FnOnce(&mut config::Booking)) -> impl FnOnce(&mut config::Booking) {
+    |settings| {
         settings.toss = Some(toss);
         also(settings);
-    };
-    let office = TestBooking::idle(database, settings).await?;
-    let stand_in = StandIn::new(Options::default(), office.clock.clone());
-    let open = serve(&stand_in, listener);
-    let client = Client::of(address);
-    Some((office, Bank { client, stand_in, address, open }))
+    }
+}
+
+impl Doors {
+    fn open(self, office: &TestBooking) -> Bank {
+        let Self(listener, address) = self;
+        let stand_in = StandIn::new(Options::default(), office.clock.clone());
+        let open = serve(&stand_in, listener);
+        Bank { client: Client::of(address), stand_in, address, open }
+    }
 }
 
 fn serve(stand_in: &Arc<StandIn>, listener: tokio::net::TcpListener) -> CancellationToken {
