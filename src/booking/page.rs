@@ -131,6 +131,7 @@ mod tests {
     use std::path::Path;
 
     use serde_json::Value;
+    use tower::ServiceExt as _;
 
     use super::*;
     use crate::booking::problem::LANGUAGES;
@@ -182,6 +183,36 @@ mod tests {
         assert!(there.remove("index.html"));
         let listed: BTreeSet<_> = FILES.iter().map(|(name, _)| (*name).to_owned()).collect();
         assert_eq!(listed, there);
+    }
+
+    #[tokio::test]
+    async fn the_index_is_asked_for_and_its_files_are_kept() {
+        let pages: Router = routes();
+        let get = async |path: &str| {
+            let request = axum::extract::Request::get(path).body(axum::body::Body::empty()).expect("a path");
+            let answer = pages.clone().oneshot(request).await.expect("an answer");
+            let cached = answer.headers()[header::CACHE_CONTROL].to_str().expect("text").to_owned();
+            let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await.expect("a body");
+            (cached, String::from_utf8(body.to_vec()).expect("text"))
+        };
+        for path in [
+            "/",
+            "/events/one",
+            "/admission/one",
+            "/checkout/one",
+            "/orders",
+            "/orders/one",
+            "/tickets",
+            "/account",
+        ] {
+            let (cached, index) = get(path).await;
+            assert_eq!(cached, ALWAYS_ASK, "{path}");
+            let script = index.split('"').find(|part| part.ends_with("/app.js")).expect("a script");
+            let (cached, body) = get(script).await;
+            assert!(cached.contains("immutable") && body.contains("import("), "{script}");
+        }
+        assert_eq!(get("/assets/booking/0123456789abcdef/words/ko.json").await.0, ALWAYS_ASK);
+        assert_eq!(get("/assets/booking/0123456789abcdef/../page.rs").await.0, "no-store");
     }
 
     #[test]

@@ -78,6 +78,7 @@ async function tryDemo(settings, token) {
     close: () => act("close"),
     remove: (place) => fetch(`http://127.0.0.1:${admin}/admin/v1/rooms/main/places/${place}`, { method: "DELETE" }),
     admin: `http://127.0.0.1:${admin}`,
+    office: `http://127.0.0.1:${office}`,
     room: async () => (await fetch(`http://127.0.0.1:${admin}/admin/v1/rooms/main`)).json(),
     stop: async () => {
       demo.kill("SIGTERM");
@@ -108,6 +109,9 @@ export async function seriousFindings(page) {
   const serious = violations.filter(({ impact }) => impact === "serious" || impact === "critical");
   return serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
 }
+
+/** Whether a page is wider than its window. */
+export const overflows = (page) => page.evaluate(() => document.documentElement.scrollWidth > window.innerWidth);
 
 export function launch() {
   return chromium.launch({
