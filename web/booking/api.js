@@ -2,6 +2,8 @@
 
 const SESSION = "usher-booking-session";
 const GUEST = "usher-booking-guest";
+/** No mail goes there (RFC 2606). */
+const NOWHERE = "@guest.invalid";
 const GUEST_MONEY = 1_000_000;
 
 /** A refusal: `code` for us, `message` for people, already in their language. */
@@ -120,6 +122,9 @@ export async function signOut() {
   localStorage.removeItem(SESSION);
 }
 
+/** Whether an account was made by `beGuest`. */
+export const isGuest = (account) => account.email.endsWith(NOWHERE);
+
 /** Signs in with this browser's throw-away account, made if it is not there. */
 export async function beGuest(name) {
   const kept = JSON.parse(localStorage.getItem(GUEST) ?? "null");
@@ -131,7 +136,7 @@ export async function beGuest(name) {
     }
   }
   const secret = () => [...crypto.getRandomValues(new Uint8Array(12))].map((b) => b.toString(16).padStart(2, "0")).join("");
-  const guest = { email: `guest-${secret()}@guest.invalid`, password: secret() };
+  const guest = { email: `guest-${secret()}${NOWHERE}`, password: secret() };
   await signUp(guest.email, guest.password, name);
   localStorage.setItem(GUEST, JSON.stringify(guest));
   await topUp();

@@ -62,6 +62,7 @@ function drawFrame() {
   node("orders-link").textContent = t("app.orders");
   node("tickets-link").textContent = t("app.tickets");
   const chooser = node("language");
+  chooser.hidden = false;
   chooser.setAttribute("aria-label", t("app.language"));
   chooser.replaceChildren(...Object.entries(LANGUAGES).map(([tag, name]) =>
     el("option", { value: tag, lang: tag, selected: tag === language }, name)));

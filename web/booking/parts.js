@@ -20,6 +20,9 @@ export function seatName(item, kind) {
   return el("span", { class: "seat-name" }, el("bdi", {}, item.section_name), " ", el("span", {}, where));
 }
 
+/** The same in one line, for a sentence. */
+export const seatWords = (item, kind) => seatName(item, kind).textContent;
+
 /** The state of an order as a word in a frame. */
 export const badge = (order) => el("span", { class: "badge", "data-status": order.status }, t(`order.${order.status}`));
 

@@ -1,6 +1,6 @@
 // Who is signed in, and their points.
 
-import { get, session, signOut, topUp } from "../api.js";
+import { get, isGuest, session, signOut, topUp } from "../api.js";
 import { askAt } from "../door.js";
 import { el } from "../element.js";
 import { button } from "../parts.js";
@@ -21,7 +21,7 @@ export async function draw(page) {
     el("h1", {}, t("account.title")),
     el("section", { class: "card" },
       el("h2", { dir: "auto" }, account.name),
-      el("p", { class: "quiet" }, el("bdi", {}, account.email)),
+      el("p", { class: "quiet" }, isGuest(account) ? t("door.guestNote") : el("bdi", {}, account.email)),
       el("p", { class: "actions" },
         el("a", { class: "button second", href: "/orders" }, t("app.orders")),
         el("a", { class: "button second", href: "/tickets" }, t("app.tickets")),

@@ -4,7 +4,7 @@ import { call, get, session } from "../api.js";
 import { countdown } from "../countdown.js";
 import { askAt } from "../door.js";
 import { el } from "../element.js";
-import { bill, button, head, notice, seatName } from "../parts.js";
+import { bill, button, head, notice, seatName, seatWords } from "../parts.js";
 import { comeBack, follow, payForm } from "../pay.js";
 import { sameAgain, shelf } from "../purchase.js";
 import { again, alertUser, go } from "../shell.js";
@@ -80,7 +80,8 @@ function drawOver(page, order, how) {
       await sameAgain(order);
     } catch (error) {
       if (error.code !== "seats_taken") return page.explain(error);
-      alertUser(t("checkout.gone", { seats: (error.body.seats ?? []).join(", ") }));
+      const gone = order.items.filter((item) => error.body.seats?.includes(item.seat));
+      alertUser(t("checkout.gone", { seats: gone.map((item) => seatWords(item, order.kind)).join("; ") }));
     }
   };
   page.show(title,
