@@ -48,7 +48,10 @@ describe("the booking pages", () => {
   /** From the list to two seats on hold, as a guest. */
   async function hold(page) {
     await page.locator("a.button[href^='/events/']").first().click();
-    await page.locator("form.best .button").click();
+    const best = page.locator("details.best");
+    await best.waitFor(RUN);
+    if (await best.getAttribute("open") === null) await best.locator("summary").click();
+    await best.locator(".button").click();
     const door = page.locator("#door .button").first();
     await Promise.race([door.waitFor(RUN), page.locator(".countdown").waitFor(RUN)]);
     if (await door.isVisible()) await door.click();
@@ -182,8 +185,8 @@ describe("the booking pages", () => {
     };
     await tabTo("a.button[href^='/events/']");
     await page.keyboard.press("Enter");
-    await page.locator("form.best").waitFor(RUN);
-    await tabTo("form.best .button");
+    await page.locator(".best-form").waitFor(RUN);
+    await tabTo(".best-form .button");
     await page.keyboard.press("Enter");
     await page.locator("#door[open]").waitFor(RUN);
     await page.keyboard.press("Escape");
@@ -217,7 +220,7 @@ describe("the booking pages", () => {
       await fit(page, `the checkout in ${tag}`);
     }
     await page.getByRole("button", { name: "Do without them" }).click();
-    await page.locator("form.best").waitFor(RUN);
+    await page.locator("details.best").waitFor(RUN);
     await context.close();
   });
 
