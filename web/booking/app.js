@@ -88,6 +88,8 @@ document.addEventListener("click", (event) => {
 addEventListener("popstate", route);
 onRoute(route);
 
+// The first view's files come while the words do.
+VIEWS.find(([address]) => address.test(location.pathname))?.[1]().catch(() => {});
 await loadWords();
 drawFrame();
 route();

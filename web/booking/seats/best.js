@@ -37,12 +37,13 @@ export function bestForm({ plan, currency, take }) {
 
 /** Asks how many places of a section without chosen seats, then calls `take(best)`. */
 export function askCount({ dialog, section, most, currency, closed, take }) {
-  const count = el("select", { id: "count-of" }, ...numbers(section.kind === "expandable" ? most : Math.min(most, Math.max(section.free, 1)), 1));
+  const grows = section.kind === "expandable";
+  const count = el("select", { id: "count-of" }, ...numbers(grows ? most : Math.min(most, Math.max(section.free, 1)), 1));
   const total = el("strong", {});
   const draw = () => (total.textContent = money(section.price * Number(count.value), currency));
   count.addEventListener("change", draw);
   draw();
-  const none = section.free === 0 && section.kind !== "expandable";
+  const none = section.free === 0 && !grows;
   dialog.replaceChildren(
     el("h2", { id: "count-title" }, el("bdi", {}, section.name)),
     el("p", { class: "quiet" }, `${t("seats.byCount")} · ${leftWords(section)}`),

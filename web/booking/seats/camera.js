@@ -12,6 +12,11 @@ export class Camera {
     Object.assign(this, { box, changed, width: 1, height: 1, x: 0, y: 0, scale: 1, moving: 0 });
   }
 
+  /** Looks at what another camera looks at. */
+  lookAs({ x, y, scale, width, height }) {
+    Object.assign(this, { x, y, scale, width, height });
+  }
+
   /** The scale at which the whole house is seen. */
   get whole() {
     const { left, right, top, bottom } = this.box;

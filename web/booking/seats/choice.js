@@ -15,7 +15,8 @@ export function choiceBar({ currency, remove, hold }) {
     node,
     draw(seats, closed) {
       node.hidden = seats.length === 0;
-      total.textContent = `${t("seats.selected", { n: seats.length })} · ${money(seats.reduce((sum, { price }) => sum + price, 0), currency)}`;
+      const sum = seats.reduce((all, { price }) => all + price, 0);
+      total.textContent = `${t("seats.selected", { n: seats.length })} · ${money(sum, currency)}`;
       button.textContent = closed || t("seats.hold");
       button.disabled = Boolean(closed);
       const focused = [...chips.children].findIndex((chip) => chip.contains(document.activeElement));
@@ -23,7 +24,9 @@ export function choiceBar({ currency, remove, hold }) {
         el("span", {}, seatName(seat)),
         el("button", { type: "button", "aria-label": t("seats.remove", { seat: seatName(seat) }), onclick: () => remove(seat.i) }, "×"))));
       // Who removed one by keyboard stays among them.
-      if (focused >= 0) (chips.children[Math.min(focused, seats.length - 1)]?.querySelector("button") ?? document.getElementById("main")).focus();
+      if (focused < 0) return;
+      const next = chips.children[Math.min(focused, seats.length - 1)]?.querySelector("button");
+      (next ?? document.getElementById("main")).focus();
     },
   };
 }

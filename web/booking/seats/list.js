@@ -40,7 +40,8 @@ export function seatList({ plan, mine, pick, count, currency }) {
     return { section, draw, node, build };
   }
 
-  const openable = () => parts.flatMap(({ section, node }) => (node.open === undefined ? [] : [[section.id, node], ...rowsIn(section, node)]));
+  const openable = () => parts.filter(({ node }) => node.open !== undefined)
+    .flatMap(({ section, node }) => [[section.id, node], ...rowsIn(section, node)]);
   const rowsIn = (section, node) => [...node.querySelectorAll(".line")].map((line, at) => [`${section.id}-${section.rows[at].code}`, line]);
 
   function rowOf(row, open) {

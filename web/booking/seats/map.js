@@ -22,7 +22,9 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 export function seatMap({ plan, places, mine, pick, count, tell, sign, say, signal }) {
   const canvas = el("canvas", { "aria-hidden": "true" });
   const tip = el("div", { class: "map-tip", "aria-hidden": "true", hidden: true });
-  const stage = el("div", { class: "map-stage", tabindex: 0, role: "application", "aria-label": t("seats.map"), "aria-describedby": "map-keys" }, canvas, tip);
+  const stage = el("div", {
+    class: "map-stage", tabindex: 0, role: "application", "aria-label": t("seats.map"), "aria-describedby": "map-keys",
+  }, canvas, tip);
   const tool = (label, sign, work) => el("button", { type: "button", "aria-label": label, title: label, onclick: work }, sign);
   const node = el("div", { class: "map" }, stage,
     el("p", { class: "unseen", id: "map-keys" }, t("seats.keys")),

@@ -71,9 +71,13 @@ export class Painter {
     const [width, height] = [right - left, bottom - top];
     this.grain = Math.min(SINGLE, Math.sqrt(MOST_PIXELS / (width * height)));
     this.afar.reset(Math.ceil(width * this.grain), Math.ceil(height * this.grain));
-    this.halves.forEach((half, at) => Object.assign(half, { width: this.afar.canvas.width >> (at + 1) || 1, height: this.afar.canvas.height >> (at + 1) || 1 }));
+    const whole = this.afar.canvas;
+    this.halves.forEach((half, at) => {
+      half.width = whole.width >> (at + 1) || 1;
+      half.height = whole.height >> (at + 1) || 1;
+    });
     this.#seats(this.afar, this.places.lines, this.grain, -left * this.grain, -top * this.grain);
-    this.#showAfar(0, 0, this.afar.canvas.width, this.afar.canvas.height);
+    this.#showAfar(0, 0, whole.width, whole.height);
   }
 
   /** Brings a part of the picture to its canvas, and to its halves. */
@@ -163,7 +167,8 @@ export class Painter {
     const pictures = [this.afar.canvas, ...this.halves];
     const at = Math.min(Math.max(Math.floor(Math.log2(this.grain / wanted)), 0), HALVES);
     ctx.imageSmoothingQuality = "low";
-    ctx.drawImage(pictures[at], x, y, (this.afar.canvas.width / this.grain) * camera.scale, (this.afar.canvas.height / this.grain) * camera.scale);
+    const size = camera.scale / this.grain;
+    ctx.drawImage(pictures[at], x, y, this.afar.canvas.width * size, this.afar.canvas.height * size);
   }
 
   #fromNear() {
@@ -171,7 +176,8 @@ export class Painter {
     const lines = places.lines.filter((line) => this.#seen(line.box));
     const scale = camera.scale * ratio;
     near.reset(this.canvas.width, this.canvas.height);
-    this.#seats(near, lines, scale, (camera.width / 2 - camera.x * camera.scale) * ratio, (camera.height / 2 - camera.y * camera.scale) * ratio, camera.scale >= NUMBERS);
+    const [dx, dy] = camera.toScreen(0, 0);
+    this.#seats(near, lines, scale, dx * ratio, dy * ratio, camera.scale >= NUMBERS);
     near.show();
     ctx.drawImage(near.canvas, 0, 0, camera.width, camera.height);
     if (camera.scale >= ROW_NAMES) this.#rowNames(lines);

@@ -52,7 +52,8 @@ class House {
       this.side, this.hall, el("div", { class: "desk" }, this.offer.node, this.bar.node), this.dialog);
     page.show(event.title, house);
     // What is above it may come and go; the house has the rest of the window.
-    const above = new ResizeObserver(() => house.style.setProperty("--above", `${Math.ceil(house.getBoundingClientRect().top + scrollY)}px`));
+    const above = new ResizeObserver(() =>
+      house.style.setProperty("--above", `${Math.ceil(house.getBoundingClientRect().top + scrollY)}px`));
     above.observe(document.body);
     page.signal.addEventListener("abort", () => above.disconnect());
     const live = watch(event.id, {
@@ -81,10 +82,12 @@ class House {
     mine.clear();
     ids.map((each) => plan.indexOf(each)).filter((i) => i >= 0).forEach((i) => mine.add(i));
     const shared = { plan, places, mine, currency, signal, say, pick: (i) => this.pick(i), count: (section) => this.askCount(section) };
-    this.map = seatMap({ ...shared, tell: (i) => seatWords(plan.seat(i), currency, mine.has(i)), sign: (section) => signWords(section, currency) });
+    this.map = seatMap({
+      ...shared, tell: (i) => seatWords(plan.seat(i), currency, mine.has(i)), sign: (section) => signWords(section, currency),
+    });
     this.list = seatList(shared);
     this.list.open(list?.opened() ?? []);
-    if (map) Object.assign(this.map.camera, { x: map.camera.x, y: map.camera.y, scale: map.camera.scale, width: map.camera.width, height: map.camera.height });
+    if (map) this.map.camera.lookAs(map.camera);
     this.best = bestForm({ plan, currency, take: (best) => this.hold({ best }) });
     this.drawSide(signal);
     this.drawHall();
@@ -108,7 +111,8 @@ class House {
       plan.rows.some((row) => row.accessible.size > 0) ? this.accessibleBox() : null);
     wide.addEventListener("change", () => (best.open = wide.matches), { signal });
     this.side.replaceChildren(
-      el("div", { class: "views", role: "group", "aria-label": t("seats.view") }, view(false, t("seats.asMap")), view(true, t("seats.asList"))),
+      el("div", { class: "views", role: "group", "aria-label": t("seats.view") },
+        view(false, t("seats.asMap")), view(true, t("seats.asList"))),
       best, legend({ plan, currency: event.currency, signal }));
   }
 
