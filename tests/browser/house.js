@@ -56,6 +56,18 @@ export function spot(page, seatOrSection) {
   }, seatOrSection);
 }
 
+/** Clicks on a seat or section of the whole house. */
+export async function click(page, seatOrSection) {
+  const { x, y } = await spot(page, seatOrSection);
+  await page.mouse.click(x, y);
+}
+
+/** The names of the chosen seats, as they are shown. */
+export const chosen = (page) => page.locator(".chosen li > span").allTextContents();
+
+/** A picture to look at, into the folder `SHOTS`. */
+export const shot = async (page, name) => process.env.SHOTS && page.screenshot({ path: `${process.env.SHOTS}/${name}.png` });
+
 /** Holds seats from within a page, as its own account; answers when the office said so. */
 export function holdFrom(page, seats) {
   return page.evaluate(async (ids) => {
