@@ -142,6 +142,7 @@ describe("the booking pages", () => {
     await page.reload();
     await page.locator(".spinner").waitFor(RUN);
     await fit(page, "a payment under way");
+    assert.match(await page.title(), /^Paying/);
     await until("it says that it takes long", async () => /not be charged twice/.test(await page.textContent(".notice")));
     await tickets(page).nth(1).waitFor(RUN);
     await context.close();
@@ -217,7 +218,7 @@ describe("the booking pages", () => {
     for (const tag of ["zh", "es", "en"]) {
       await page.selectOption("#language", tag);
       await until(tag, async () => await page.getAttribute("html", "lang") === tag && page.isVisible(".countdown"));
-      await fit(page, `the checkout in ${tag}`);
+      assert.equal(await overflows(page), false, `the checkout fits in ${tag}`);
     }
     await page.getByRole("button", { name: "Do without them" }).click();
     await page.locator("details.best").waitFor(RUN);
@@ -321,6 +322,7 @@ describe("the booking pages", () => {
       await fit(page, "a hold near its end");
       await until("the end", async () => /ran out/.test(await page.textContent("h1")));
       await fit(page, "a hold that ended");
+      assert.doesNotMatch(await page.title(), /\d:\d\d/, "no clock runs on");
       await until("the office knows too", async () => {
         if (await page.locator(".countdown").isVisible()) return true;
         await page.getByRole("button", { name: "Take the same again" }).click({ timeout: 1_000 });

@@ -24,6 +24,7 @@ export function countdown(page, order, { running, over }) {
   const whole = Math.max(order.expires_at - order.created_at, 1);
   let done = false;
   const tick = () => {
+    if (done || !running()) return;
     const left = order.expires_at - serverNow();
     const late = left < WARN_MS;
     const canGrow = (order.extendable_until_at ?? 0) > order.expires_at + GAIN_MS;
@@ -35,7 +36,7 @@ export function countdown(page, order, { running, over }) {
     const warning = late ? t(canGrow ? "checkout.warnMore" : "checkout.warn") : "";
     // Only what is new is said aloud.
     if (words.textContent !== warning) words.textContent = warning;
-    if (left > 0 || done || !running()) return;
+    if (left > 0) return;
     done = true;
     over();
   };

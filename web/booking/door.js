@@ -47,11 +47,12 @@ function ways(page, done) {
     try {
       await how(form);
     } catch (error) {
-      if (error instanceof Lost) return refuse(t("app.offline"));
-      return error.code === "waiting" ? page.explain(error) : refuse(error.message);
-    } finally {
       button.disabled = false;
+      if (error.code === "waiting") return page.explain(error);
+      button.focus();
+      return refuse(error instanceof Lost ? t("app.offline") : error.message);
     }
+    button.disabled = false;
     drawWho();
     await done();
   };

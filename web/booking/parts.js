@@ -45,15 +45,16 @@ export function bill(order) {
 export const notice = (title, text, ...actions) => el("section", { class: "card notice" },
   el("h1", {}, title), text ? el("p", {}, text) : null, el("p", { class: "actions" }, ...actions));
 
-/** A button that waits for what it began, and cannot begin it twice. */
+/** A button that waits for what it began, and cannot begin it twice; it keeps the focus. */
 export function button(text, onclick, { kind = "" } = {}) {
   const node = el("button", { class: `button ${kind}`.trim(), type: "button" }, text);
   node.addEventListener("click", async () => {
-    node.disabled = true;
+    if (node.ariaDisabled === "true") return;
+    node.ariaDisabled = "true";
     try {
       await onclick();
     } finally {
-      node.disabled = false;
+      node.ariaDisabled = null;
     }
   });
   return node;

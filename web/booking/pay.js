@@ -60,6 +60,7 @@ export async function payForm(page, order) {
       busy = false;
       drawPurse();
       if (MOVED.includes(error.code)) return again();
+      payButton.focus();
       page.explain(error);
     }
   };

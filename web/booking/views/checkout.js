@@ -48,21 +48,25 @@ async function drawPending(page, order) {
       page.explain(error);
     }
   };
+  let over = false;
+  const end = () => {
+    over = true;
+    drawOver(page, { ...order, status: "EXPIRED" }, "over");
+  };
   const title = t(order.kind === "admission" ? "checkout.ticketsTitle" : "checkout.title");
   page.show(title,
     el("h1", {}, title),
-    countdown(page, order, {
-      running: () => !form.busy(),
-      over: () => drawOver(page, { ...order, status: "EXPIRED" }, "over"),
-    }),
+    countdown(page, order, { running: () => !form.busy(), over: end }),
     el("section", { class: "card" }, head(order, "h2"), bill(order)),
     form.node,
     button(t("checkout.giveBack"), giveBack, { kind: "link" }));
   // Another tab, or the server's own clock, may have moved it on.
   page.every(LOOK_AGAIN_MS, async () => {
+    const isSettled = () => over || form.busy() || page.signal.aborted;
+    if (isSettled()) return;
     const now = await get(`/api/orders/${order.order_id}`);
     const moved = now.status !== "PENDING" || now.expires_at !== order.expires_at;
-    if (moved && !form.busy() && !page.signal.aborted) await again();
+    if (moved && !isSettled()) await again();
   });
 }
 
