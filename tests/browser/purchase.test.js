@@ -288,6 +288,9 @@ describe("the booking pages", () => {
     await tickets(page).nth(2).waitFor(RUN);
 
     const other = await fan();
+    // It has not heard of the sale yet when it asks for a ticket.
+    const news = `**/api/tickets/${rehearsal.id}`;
+    await other.page.route(news, (route) => route.fulfill({ json: rehearsal }));
     await other.page.goto(`${demo.url}/admission/${rehearsal.id}`);
     await other.page.locator("#count").waitFor(RUN);
     await page.goto(demo.url);
@@ -297,7 +300,11 @@ describe("the booking pages", () => {
     await tickets(page).nth(1).waitFor(RUN);
     assert.match(at(page), /^\/orders\//, "nothing to pay");
     await other.page.getByRole("button", { name: "Take 1 ticket" }).click();
+    await other.page.locator("#door .button").first().waitFor(RUN);
+    await other.page.unroute(news);
+    const refusal = other.page.waitForResponse(/reservations$/);
     await other.page.locator("#door .button").first().click(RUN);
+    assert.equal((await refusal).status(), 409);
     await until("the other hears of it", async () => /Sold out/.test(await other.page.textContent("main")));
     await fit(other.page, "sold out");
     await context.close();
