@@ -23,7 +23,7 @@ use crate::gate::page;
 use crate::keys;
 use crate::lifecycle::raise_descriptor_limit;
 use crate::rehearsal;
-use crate::run::{Process, gate_keys};
+use crate::run::{Process, gate_keys, judge};
 use crate::standin;
 use crate::swarm;
 
@@ -198,7 +198,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Swarm(options) => swarm(*options),
         Command::Check(args) => {
             let (file, config) = config::load::load_both(&args.config, std::env::vars())?;
-            page::own::check(&config)?;
+            judge(&config)?;
             say(&check::effective(file));
             for warning in &config.warnings {
                 complain(&format!("warning: {warning}"));
@@ -235,13 +235,11 @@ fn gate(args: &GateArgs) -> Result<(), Failure> {
             "expected at least one [[room]]: a gate without one protects nothing".into(),
         ));
     }
-    page::own::check(&config)?;
+    judge(&config)?;
     let mut process = Process::new(&config, args.upgrade)?;
     let keys = gate_keys(&config)?;
-    let reloader = args
-        .config
-        .as_ref()
-        .map(|path| Reloader::judged_by(path, Arc::new(config.clone()), page::own::check));
+    let reloader =
+        args.config.as_ref().map(|path| Reloader::judged_by(path, Arc::new(config.clone()), judge));
     process.add_gate(&config, &keys, reloader.as_ref())?;
     tracing::info!(listen = %config.gate.listen, admin = %config.admin.listen, rooms = config.rooms.len(), "gate is up");
     process.run()

@@ -10,7 +10,7 @@ pub mod load;
 pub mod reload;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ pub struct Gate {
     pub threads: usize,
     /// Proxies whose forwarding headers are believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// Certificate chain and key files.
+    /// Its own certificate; `None` = plain HTTP.
     pub tls: Option<Tls>,
     /// Scheme and authority that visitors use, without a trailing slash.
     pub public_url: Option<String>,
@@ -73,13 +73,41 @@ impl Gate {
     }
 }
 
-/// Files of the gate's certificate.
-#[derive(Clone, Debug)]
+/// The gate's certificate, as read.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Tls {
-    /// Chain, PEM.
+    /// Where the chain is.
     pub cert: PathBuf,
-    /// Key, PEM.
+    /// Where the key is.
     pub key: PathBuf,
+    /// What the chain's file holds.
+    pub chain_pem: Vec<u8>,
+    /// What the key's file holds.
+    pub key_pem: Vec<u8>,
+}
+
+impl Tls {
+    /// Reads both files; nothing is said of what is in them.
+    ///
+    /// # Errors
+    /// The setting of the file that cannot be read, and what was expected.
+    pub fn read(cert: &Path, key: &Path) -> Result<Self, (&'static str, String)> {
+        let read = |path: &Path| {
+            std::fs::read(path).map_err(|why| {
+                let (at, cert, key) = (path.display(), cert.display(), key.display());
+                format!("expected PEM files at {cert} and {key}, found none at {at}: {why}")
+            })
+        };
+        let chain_pem = read(cert).map_err(|why| ("gate.tls.cert", why))?;
+        let key_pem = read(key).map_err(|why| ("gate.tls.key", why))?;
+        Ok(Self { cert: cert.to_owned(), key: key.to_owned(), chain_pem, key_pem })
+    }
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls").field("cert", &self.cert).field("key", &self.key).finish_non_exhaustive()
+    }
 }
 
 /// Bounds on what one visitor may send or hold open.

@@ -16,19 +16,18 @@ use pingora_core::server::{RunArgs, Server};
 use pingora_core::services::listening::Service;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio_rustls::TlsAcceptor;
 
 use crate::admin::{Admin, Audit};
 use crate::booking::Booking;
 use crate::clock::{Clock, SystemClock};
 use crate::config::reload::Reloader;
-use crate::config::{self, Config};
-use crate::gate::Gate;
+use crate::config::{self, Config, LoadError};
+use crate::gate::{Gate, page};
 use crate::keys;
 use crate::lifecycle::{Lifecycle, Signals, raise_descriptor_limit};
 use crate::queue::Room;
 use crate::redis::Redis;
-use crate::server::{Bounds, Connections, Handler, HttpApp};
+use crate::server::{Bounds, Certificate, Connections, Handler, HttpApp};
 use crate::standin::{self, Mailbox, StandIn};
 use crate::store::{MemoryStore, RedisStore, Store};
 use crate::telemetry::{Dropped, Metrics, start_logging};
@@ -46,6 +45,7 @@ pub(crate) struct Process {
     connections: Vec<Arc<Connections>>,
     rooms: Vec<Arc<Room>>,
     gates: Vec<Arc<Gate>>,
+    certificate: Option<Arc<Certificate>>,
 }
 
 impl Process {
@@ -83,13 +83,14 @@ impl Process {
             connections: Vec::new(),
             rooms: Vec::new(),
             gates: Vec::new(),
+            certificate: None,
         })
     }
 
-    /// Takes up changes of the settings file for the rooms and keys of a gate.
+    /// Takes up changes of the settings for the rooms, keys and certificate of a gate.
     fn follow(&self, reloader: &Arc<Reloader>) {
         let mut changes = reloader.subscribe();
-        let (rooms, gates) = (self.rooms.clone(), self.gates.clone());
+        let (rooms, gates, certificate) = (self.rooms.clone(), self.gates.clone(), self.certificate.clone());
         self.runtime.spawn(async move {
             while changes.changed().await.is_ok() {
                 let config = Arc::clone(&changes.borrow_and_update());
@@ -100,6 +101,13 @@ impl Process {
                     }
                 }
                 gates.iter().for_each(|gate| gate.set_pages());
+                if let Some((certificate, tls)) = certificate.as_ref().zip(config.gate.tls.as_ref()) {
+                    // Judged before it was published.
+                    match web::pair(tls) {
+                        Ok(pair) => certificate.set(pair),
+                        Err(why) => tracing::error!(%why, "the certificate before stays in force"),
+                    }
+                }
                 if let Some(keys) = &config.gate.keys {
                     gates.iter().for_each(|gate| gate.set_keys(keys));
                 }
@@ -149,7 +157,9 @@ impl Process {
             requests: limits.requests_per_connection,
         };
         let connections = Connections::new(limits.connections, limits.connections_per_address);
-        let tls = config.gate.tls.as_ref().map(web::acceptor).transpose()?;
+        let pair = config.gate.tls.as_ref().map(web::pair).transpose().map_err(|why| anyhow!("{why}"))?;
+        self.certificate = pair.map(Certificate::new);
+        let tls = self.certificate.clone();
         self.listen("gate", config.gate.listen, Arc::clone(&gate), bounds, tls, connections)?;
         let admin = Admin {
             rooms: rooms.clone(),
@@ -226,7 +236,7 @@ impl Process {
         listen: SocketAddr,
         handler: Arc<H>,
         bounds: Bounds,
-        tls: Option<TlsAcceptor>,
+        tls: Option<Arc<Certificate>>,
         connections: Arc<Connections>,
     ) -> anyhow::Result<()> {
         if !self.server.options.as_ref().is_some_and(|opt| opt.upgrade) {
@@ -255,6 +265,18 @@ impl Process {
         });
         server.run(RunArgs { shutdown_signal: Box::new(Signals(lifecycle)) });
         std::process::exit(0);
+    }
+}
+
+/// Judges what only its users can: the rooms' pages, the certificate and its key.
+///
+/// # Errors
+/// [`LoadError`] names everything that cannot be used.
+pub(crate) fn judge(config: &Config) -> Result<(), LoadError> {
+    page::own::check(config)?;
+    match config.gate.tls.as_ref().map(web::pair) {
+        Some(Err(why)) => Err(LoadError::Invalid(vec![why])),
+        _ => Ok(()),
     }
 }
 

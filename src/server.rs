@@ -10,6 +10,7 @@ mod io;
 mod limit;
 mod park;
 mod plain;
+mod tls;
 mod watch;
 
 use std::future::Future;
@@ -31,7 +32,6 @@ use pingora_core::apps::ServerApp;
 use pingora_core::protocols::Stream;
 use pingora_core::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio_rustls::TlsAcceptor;
 
 use crate::clock::Clock;
 pub use downstream::{Downstream, Gone};
@@ -39,6 +39,7 @@ use io::{Activity, Watched};
 pub use limit::{Connections, network};
 use park::{Park, Parked};
 pub use plain::{PlainRequest, write_answer, write_date};
+pub use tls::{Certificate, Pair, PairError};
 use watch::{Event, Watch};
 
 /// Time for a TLS handshake.
@@ -128,18 +129,18 @@ pub enum AtOnce<R> {
 pub struct HttpApp<H> {
     handler: Arc<H>,
     bounds: Bounds,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Certificate>>,
     connections: Arc<Connections>,
     clock: Arc<dyn Clock>,
 }
 
 impl<H: Handler> HttpApp<H> {
-    /// An application that serves `handler`; TLS when an acceptor is given.
+    /// An application that serves `handler`; TLS when a certificate is given.
     #[must_use]
     pub fn new(
         handler: Arc<H>,
         bounds: Bounds,
-        tls: Option<TlsAcceptor>,
+        tls: Option<Arc<Certificate>>,
         connections: Arc<Connections>,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -147,10 +148,11 @@ impl<H: Handler> HttpApp<H> {
     }
 
     async fn serve(&self, stream: Stream, peer: SocketAddr, shutdown: &ShutdownWatch) {
-        let Some(acceptor) = &self.tls else {
+        let Some(certificate) = &self.tls else {
             return self.serve_http1(stream, peer, shutdown).await;
         };
-        let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await else { return };
+        let handshake = certificate.acceptor().accept(stream);
+        let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, handshake).await else { return };
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             self.serve_http2(stream, peer, shutdown).await;
         } else {

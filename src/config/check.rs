@@ -96,15 +96,8 @@ fn gate(file: &file::GateFile, problems: &mut Problems) -> Gate {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let threads = file.threads.unwrap_or(cores);
     problems.require((1..=1024).contains(&threads), "gate.threads", "expected 1 to 1024");
-    let tls = file.tls.as_ref().map(|tls| {
-        for (key, path) in [("gate.tls.cert", &tls.cert), ("gate.tls.key", &tls.key)] {
-            problems.require(
-                path.is_file(),
-                key,
-                format!("expected a PEM file, found none at {}", path.display()),
-            );
-        }
-        Tls { cert: tls.cert.clone(), key: tls.key.clone() }
+    let tls = file.tls.as_ref().and_then(|tls| {
+        Tls::read(&tls.cert, &tls.key).map_err(|(key, expected)| problems.add(key, expected)).ok()
     });
     if let Some(url) = &file.public_url {
         let ok = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));

@@ -3,19 +3,29 @@
 //! Publishes a whole new [`Config`] or changes nothing. What it means for a
 //! room or a key is for the subscribers; what cannot change in a running
 //! process is said, not guessed.
+//!
+//! A certificate is renewed by others, behind links that are swapped in any of
+//! its path's folders. So its files are not watched but read again every
+//! second, and taken up alone: a settings file that cannot be used must not
+//! keep an old certificate in force.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher as _};
+use parking_lot::Mutex;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
-use super::{Config, LoadError, load};
+use super::load::Problem;
+use super::{Config, LoadError, Tls, load};
 
 /// Editors write a file in several steps: look at it when they are done.
 const SETTLE: Duration = Duration::from_millis(200);
+/// Between two looks at the certificate's files. They are taken up when two looks
+/// found the same: who renews them writes one after the other.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// The settings in force, and the file they come from.
 #[derive(Debug)]
@@ -23,7 +33,12 @@ pub struct Reloader {
     path: PathBuf,
     config: watch::Sender<Arc<Config>>,
     judge: fn(&Config) -> Result<(), LoadError>,
+    /// One change at a time: each builds on the settings in force.
+    changing: Mutex<()>,
 }
+
+/// What a look at the certificate's files found.
+type Look = Result<Tls, (&'static str, String)>;
 
 impl Reloader {
     /// Starts from settings already loaded from `path`.
@@ -39,7 +54,8 @@ impl Reloader {
         config: Arc<Config>,
         judge: fn(&Config) -> Result<(), LoadError>,
     ) -> Arc<Self> {
-        Arc::new(Self { path: path.to_owned(), config: watch::Sender::new(config), judge })
+        let config = watch::Sender::new(config);
+        Arc::new(Self { path: path.to_owned(), config, judge, changing: Mutex::new(()) })
     }
 
     /// Hears of every change from now on.
@@ -54,6 +70,7 @@ impl Reloader {
     /// # Errors
     /// [`LoadError`]: nothing changed.
     pub fn reload(&self) -> Result<Vec<&'static str>, LoadError> {
+        let _one = self.changing.lock();
         let new = Arc::new(load(&self.path, std::env::vars())?);
         (self.judge)(&new)?;
         let needs_restart = needs_restart(&self.config.borrow(), &new);
@@ -61,8 +78,60 @@ impl Reloader {
         Ok(needs_restart)
     }
 
+    /// What is now in the certificate's files, when that is not what is in force.
+    fn look(&self) -> Option<Look> {
+        let config = Arc::clone(&self.config.borrow());
+        let tls = config.gate.tls.as_ref()?;
+        let found = Tls::read(&tls.cert, &tls.key);
+        (found.as_ref() != Ok(tls)).then_some(found)
+    }
+
+    /// Takes up what is in the certificate's files; all other settings stay.
+    ///
+    /// # Errors
+    /// [`LoadError`]: nothing changed.
+    fn renew(&self) -> Result<(), LoadError> {
+        let _one = self.changing.lock();
+        let Some(found) = self.look() else { return Ok(()) };
+        let mut new = Config::clone(&self.config.borrow());
+        new.gate.tls = Some(found.map_err(|(key, expected)| {
+            let source = self.path.display().to_string();
+            LoadError::Invalid(vec![Problem { source, line: None, key: key.into(), expected }])
+        })?);
+        (self.judge)(&new)?;
+        self.config.send_replace(Arc::new(new));
+        Ok(())
+    }
+
+    /// Takes up a renewed certificate, for ever.
+    async fn follow_certificate(self: Arc<Self>) {
+        if self.config.borrow().gate.tls.is_none() {
+            return;
+        }
+        let (mut before, mut tried) = (None, None);
+        loop {
+            tokio::time::sleep(LOOK).await;
+            // Not on a thread of the line: the disk may not answer.
+            let this = Arc::clone(&self);
+            let Ok(now) = tokio::task::spawn_blocking(move || this.look()).await else { continue };
+            if now.is_none() {
+                tried = None;
+            } else if now == before && now != tried {
+                match self.renew() {
+                    Ok(()) => tracing::info!("certificate renewed"),
+                    Err(why) => {
+                        tracing::error!(%why, "certificate not renewed: the one before stays in force")
+                    }
+                }
+                tried.clone_from(&now);
+            }
+            before = now;
+        }
+    }
+
     /// Reloads on SIGHUP and when the file changes, for ever.
-    pub async fn run(&self) {
+    pub async fn run(self: Arc<Self>) {
+        tokio::spawn(Arc::clone(&self).follow_certificate());
         let (changed, mut changes) = mpsc::channel(1);
         // The folder is watched, not the file: many editors replace files.
         let _watcher = self.watch(changed);
@@ -114,7 +183,7 @@ fn needs_restart(old: &Config, new: &Config) -> Vec<&'static str> {
     let checks = [
         (old.gate.listen == new.gate.listen, "gate.listen"),
         (old.gate.threads == new.gate.threads, "gate.threads"),
-        (same(&old.gate.tls, &new.gate.tls), "gate.tls"),
+        (old.gate.tls.is_some() == new.gate.tls.is_some(), "gate.tls"),
         (same(&old.gate.limits, &new.gate.limits), "gate.limits"),
         (old.gate.trusted_proxies == new.gate.trusted_proxies, "gate.trusted_proxies"),
         (old.gate.public_url == new.gate.public_url, "gate.public_url"),
@@ -160,6 +229,36 @@ mod tests {
         std::fs::write(folder.path().join("usher.toml"), text).expect("written");
         assert_eq!(reloader.reload().expect("valid"), ["gate.listen"]);
         assert_eq!(reloader.subscribe().borrow().rooms[0].line.batch, 7);
+    }
+
+    #[test]
+    fn a_certificate_is_renewed_whatever_is_in_the_settings_file_by_now() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let write = |name: &str, text: &str| {
+            std::fs::write(folder.path().join(name), text).expect("written");
+        };
+        let [cert, key] = ["cert.pem", "key.pem"].map(|name| folder.path().join(name));
+        write("cert.pem", "old");
+        write("key.pem", "old key");
+        write("usher.toml", &format!("[gate]\ntls = {{ cert = {cert:?}, key = {key:?} }}\n{ROOM}"));
+        let path = folder.path().join("usher.toml");
+        let judge = |config: &Config| match &config.gate.tls {
+            Some(tls) if tls.chain_pem == b"bad" => Err(LoadError::Invalid(Vec::new())),
+            _ => Ok(()),
+        };
+        let reloader = Reloader::judged_by(&path, Arc::new(load(&path, []).expect("valid")), judge);
+        let in_force = || reloader.subscribe().borrow().gate.tls.clone().expect("TLS");
+        assert_eq!(reloader.look(), None);
+        write("usher.toml", "[[room]\n");
+        write("cert.pem", "new");
+        reloader.renew().expect("not the settings file's business");
+        assert_eq!((in_force().chain_pem, in_force().key_pem), (b"new".to_vec(), b"old key".to_vec()));
+        write("cert.pem", "bad");
+        reloader.renew().expect_err("judged");
+        std::fs::remove_file(&key).expect("it was there");
+        let why = reloader.renew().expect_err("no key").to_string();
+        assert!(why.contains("cert.pem") && why.contains("key.pem") && why.contains("gate.tls.key"), "{why}");
+        assert_eq!(in_force().chain_pem, b"new");
     }
 
     #[test]

@@ -1,21 +1,15 @@
-//! axum routers on Pingora's listeners, and certificates.
+//! axum routers on Pingora's listeners, and the gate's certificate.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use axum::extract::ConnectInfo;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tower::ServiceExt as _;
 
-use crate::config::Tls;
-use crate::server::Handler;
+use crate::config::{Problem, Tls};
+use crate::server::{Handler, Pair};
 
 /// A router as a listener's handler.
 pub(crate) struct Web {
@@ -45,19 +39,15 @@ impl Handler for Web {
     }
 }
 
-/// The gate's certificate, for HTTP/2 and HTTP/1.1.
-pub(super) fn acceptor(tls: &Tls) -> anyhow::Result<TlsAcceptor> {
-    let chain = CertificateDer::pem_file_iter(&tls.cert)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .with_context(|| format!("gate.tls.cert: {}", tls.cert.display()))?;
-    let key = PrivateKeyDer::from_pem_file(&tls.key)
-        .with_context(|| format!("gate.tls.key: {}", tls.key.display()))?;
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .context("gate.tls: no protocol version")?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .context("gate.tls: certificate and key do not fit")?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    Ok(TlsAcceptor::from(Arc::new(config)))
+/// The gate's certificate and key, if they can be shown.
+///
+/// # Errors
+/// A [`Problem`] that names both files.
+pub(super) fn pair(tls: &Tls) -> Result<Pair, Problem> {
+    Pair::new(&tls.chain_pem, &tls.key_pem).map_err(|why| Problem {
+        source: format!("{} and {}", tls.cert.display(), tls.key.display()),
+        line: None,
+        key: "gate.tls".into(),
+        expected: format!("expected a certificate and its key in PEM: {why}"),
+    })
 }

@@ -2,6 +2,7 @@
 
 mod admin;
 mod autotune;
+mod certificate;
 mod command;
 mod doors;
 mod forward;

@@ -2,6 +2,7 @@
 
 pub(crate) mod app;
 pub(crate) mod booking;
+pub(crate) mod certificates;
 pub(crate) mod client;
 pub(crate) mod crowd;
 pub(crate) mod gate;
