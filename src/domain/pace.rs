@@ -28,7 +28,9 @@ impl Pace {
     /// When to poll next, with `wait` expected (`None` = unknown).
     ///
     /// A tenth of the wait, between `min` and the ceiling, then moved by up to
-    /// ±20 % (`wide`: ±50 %, after an outage). `chance` is uniform in 0..1.
+    /// ±20 % (`wide`: ±50 %, after an outage), where the ceiling leaves room for it:
+    /// cut off there, half of a herd far back would be told one and the same
+    /// instant, and come as a herd for ever. `chance` is uniform in 0..1.
     #[must_use]
     pub fn after(&self, wait: Option<Duration>, wide: bool, chance: f64) -> Duration {
         let ceiling = self.ceiling();
@@ -37,7 +39,8 @@ impl Pace {
         }
         let wanted = wait.map_or(self.min * 2, |wait| wait / 10).clamp(self.min.min(ceiling), ceiling);
         let spread = if wide { 0.5 } else { 0.2 };
-        wanted.mul_f64(1.0 + spread * (2.0 * chance - 1.0)).min(ceiling)
+        let (soonest, latest) = (wanted.mul_f64(1.0 - spread), wanted.mul_f64(1.0 + spread).min(ceiling));
+        soonest + (latest - soonest).mul_f64(chance)
     }
 
     /// Whether a poll `since` the last accepted one, told to wait `told`, is too early.
@@ -64,7 +67,19 @@ mod tests {
     fn the_front_polls_often_and_the_back_seldom() {
         assert_eq!(PACE.after(Some(Duration::ZERO), false, 0.5), Duration::from_secs(2));
         assert_eq!(PACE.after(Some(Duration::from_secs(100)), false, 0.5), Duration::from_secs(10));
-        assert_eq!(PACE.after(Some(Duration::from_secs(9_000)), false, 0.5), Duration::from_secs(30));
+        assert_eq!(PACE.after(Some(Duration::from_secs(9_000)), false, 0.5), Duration::from_secs(27));
+    }
+
+    #[test]
+    fn those_far_back_are_told_different_instants_too() {
+        let told = |wide, chance| PACE.after(Some(Duration::from_secs(9_000)), wide, chance).as_secs_f64();
+        for (wide, soonest) in [(false, 24.0), (true, 15.0)] {
+            for tenths in 0..10 {
+                let chance = f64::from(tenths) / 10.0;
+                let expected = soonest + (30.0 - soonest) * chance;
+                assert!((told(wide, chance) - expected).abs() < 0.001, "{wide} {chance}");
+            }
+        }
     }
 
     proptest! {

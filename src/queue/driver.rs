@@ -232,8 +232,11 @@ fn publish(room: &Room, state: &mut State, report: Report, mut rank: Arc<Rank>, 
         );
     }
     let settings = report.overrides.apply(&room.config().line);
+    // A gate that starts before a line that waits already was away itself, or takes
+    // over the visitors of one that is: they come all at once.
+    let returns = recovered || old.standing.is_none() && standing.waiting > 0;
     let recovering_until =
-        if recovered { standing.now + settings.idle_timeout / 4 } else { old.recovering_until };
+        if returns { standing.now + settings.idle_timeout / 4 } else { old.recovering_until };
     let speed = state.estimate.speed();
     room.view.rcu(|view| {
         // An operator's change of a moment ago is newer than the report.

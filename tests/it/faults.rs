@@ -5,6 +5,8 @@
 
 mod clocks;
 mod disks;
+
+mod herd;
 mod losses;
 mod network;
 mod restarts;
