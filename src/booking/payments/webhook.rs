@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio_util::sync::CancellationToken;
 
@@ -37,15 +38,17 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 struct Hook {
     /// Missing in webhooks about deposits, which are not taken here.
     event_type: Option<String>,
-    data: Option<Told>,
-    transaction_key: Option<String>,
+    /// Of a shape that goes by the event.
+    data: Option<Value>,
+    /// Of those only.
+    transaction_key: Option<Value>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Told {
-    payment_key: Option<String>,
-    order_id: Option<String>,
+    payment_key: String,
+    order_id: String,
 }
 
 /// Takes a webhook of the card provider. Nothing in it is believed: the payment is read again.
@@ -66,9 +69,10 @@ pub async fn hear(
         _ => return Ok(StatusCode::OK),
     }
     let data = hook.data.ok_or_else(|| malformed("data: missing"))?;
-    let key = data.payment_key.filter(|key| is_key(key)).ok_or_else(|| malformed("data.paymentKey"))?;
-    let order = data.order_id.ok_or_else(|| malformed("data.orderId"))?;
-    if booking.toss.is_some() && booking.concerns_us(&key, &order).await? {
+    let Told { payment_key: key, order_id: order } =
+        serde_json::from_value(data).map_err(|why| malformed(&format!("data: {why}")))?;
+    // A key that no payment can have is nobody's.
+    if booking.toss.is_some() && is_key(&key) && booking.concerns_us(&key, &order).await? {
         booking.note_webhook(&transmission(&headers, &body), &key).await?;
         booking.hook_work.notify_one();
     }

@@ -88,12 +88,21 @@ with_bank! {
         let mut forged = hook("CANCELED");
         forged["data"]["orderId"] = paid.json["order_id"].clone();
         office.client.post(path, forged).await.expect(200);
-        office.client.post(path, json!({"eventType": "METHOD_UPDATED", "data": {}})).await.expect(200);
-        let stranger = json!({"eventType": "PAYMENT_STATUS_CHANGED",
-                              "data": {"paymentKey": "k", "orderId": "another-shop", "status": "DONE"}});
-        office.client.post(path, stranger).await.expect(200);
-        for bad in [json!([]), json!({}), json!({"eventType": "PAYMENT_STATUS_CHANGED"}),
-                    json!({"eventType": "PAYMENT_STATUS_CHANGED", "data": {"paymentKey": "../x", "orderId": "o"}})] {
+        let changed = |data: serde_json::Value| json!({"eventType": "PAYMENT_STATUS_CHANGED", "data": data});
+        let of_no_interest = [
+            changed(json!({"paymentKey": "k", "orderId": "another-shop", "status": "DONE"})),
+            changed(json!({"paymentKey": "../x", "orderId": order.text("order_id")})),
+            json!({"eventType": "METHOD_UPDATED", "data": {}}),
+            json!({"eventType": "of the future", "data": ["another", "shape"]}),
+            json!({"transactionKey": "t", "secret": "s", "status": "DONE"}),
+        ];
+        for hook in of_no_interest {
+            office.client.post(path, hook).await.expect(200);
+        }
+        let unreadable = [json!([]), json!({}), json!({"eventType": 1}), json!({"eventType": "PAYMENT_STATUS_CHANGED"}),
+                          changed(json!("text")), changed(json!({"orderId": "o"})),
+                          changed(json!({"paymentKey": 1, "orderId": "o"}))];
+        for bad in unreadable {
             office.client.post(path, bad).await.refused(400, "malformed");
         }
         until(async || no_hook_waits(&office).await.then_some(())).await;
