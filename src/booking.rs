@@ -57,7 +57,8 @@ use live::Live;
 use mail::Mailer;
 use outbox::{Relay, Targets};
 use pass::Passes;
-use providers::{Method, Toss};
+use payments::{Asked, Ends};
+use providers::Toss;
 use tickets::Codes;
 
 pub use audit::Finding;
@@ -125,10 +126,14 @@ pub struct Booking {
     kafka: Option<Bus>,
     /// The card payment provider.
     toss: Option<Toss>,
-    /// Rung when a payment was asked for; for cards another bell,
-    /// with Kafka the relay's.
-    payment_work: Notify,
+    /// Payments with points that were asked for here.
+    asked: Asked,
+    /// Payments whose end is waited for.
+    ends: Ends,
+    /// Rung when a payment by card was asked for.
     card_work: Notify,
+    /// Rung with Kafka when a payment was asked for.
+    relay_work: Notify,
     /// Rung when money is owed back through the provider.
     refund_work: Notify,
     /// Rung when the provider told something.
@@ -192,8 +197,10 @@ impl Booking {
             passes: Passes::new(&settings.assertion_keys),
             codes: Codes::new(code_key.as_bytes()).map_err(|why| keys(&why))?,
             toss: settings.toss.as_ref().map(Toss::new).transpose().map_err(OpenError::Toss)?,
-            payment_work: Notify::new(),
+            asked: Asked::default(),
+            ends: Ends::default(),
             card_work: Notify::new(),
+            relay_work: Notify::new(),
             refund_work: Notify::new(),
             hook_work: Notify::new(),
             lot: Mutex::new(StdRng::from_seed(seed)),
@@ -217,14 +224,14 @@ impl Booking {
         let writers = self.db.writers();
         match &self.kafka {
             Some(kafka) => kafka.spawn(&self, &jobs, &shutdown),
-            None => (0..writers).for_each(|_| {
-                jobs.spawn(Arc::clone(&self).run_payments(Method::Points, false, shutdown.clone()));
+            None => (0..writers).for_each(|i| {
+                jobs.spawn(Arc::clone(&self).run_points(i > 0, shutdown.clone()));
             }),
         }
         // They wait for the provider, not for the database; without one, what
         // was begun before is still put before people.
         for i in 0..if self.toss.is_some() { CARD_WORKERS } else { 1 } {
-            jobs.spawn(Arc::clone(&self).run_payments(Method::Toss, i > 0, shutdown.clone()));
+            jobs.spawn(Arc::clone(&self).run_cards(i > 0, shutdown.clone()));
         }
         if self.toss.is_some() {
             jobs.spawn(Arc::clone(&self).run_refunds(shutdown.clone()));

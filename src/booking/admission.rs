@@ -249,7 +249,7 @@ pub async fn reserve(
     let hold = booking.hold_any(&layout, caller.account, new.quantity as usize, now).await?;
     let extend = hold.until.since(now).as_secs() + CHECKOUT_SECONDS;
     let kept = Kept { event: layout.id.clone(), hold };
-    let order = booking.order_of(&kept, now).await?;
+    let order = booking.order_of(&kept, now).await?.order().id;
     let amount: i64 = kept.hold.seats.iter().map(|seat| layout.price(*seat).units()).sum();
     if amount == 0 {
         booking.take_free(order, caller.account).await?;

@@ -156,6 +156,13 @@ impl Db {
         &self.read
     }
 
+    /// For a write of one statement, which is a transaction of its own. Not for
+    /// one that returns rows: they come before it is known to have taken effect.
+    #[must_use]
+    pub fn write(&self) -> &AnyPool {
+        &self.write
+    }
+
     /// Begins a transaction that will write.
     ///
     /// # Errors
@@ -178,7 +185,7 @@ impl Db {
     pub fn writers(&self) -> usize {
         match self.kind {
             Kind::Sqlite => 1,
-            Kind::Postgres => 8,
+            Kind::Postgres => 12,
         }
     }
 

@@ -4,6 +4,7 @@
 //! moves them on. Every update names the status it expects and counts its rows.
 
 mod cancel;
+mod make;
 mod view;
 
 use std::sync::Arc;
@@ -16,20 +17,33 @@ use utoipa::ToSchema;
 
 use super::Booking;
 use super::accounts::auth::Caller;
-use super::db::{Db, DbError, RowExt as _, Tx, millis, tuples};
-use super::events::Layout;
-use super::holds::Kept;
+use super::db::{Db, DbError, RowExt as _, Tx, millis};
 use super::paging::Page;
 use super::pass::ThroughGate;
 use super::problem::{Body, Code, Path, Problem, Query};
 use crate::domain::order::{AccountId, OrderId, OrderStatus};
-use crate::domain::seat::floor::Hold;
 use crate::domain::seat::{EventId, HoldEpoch, HoldId, SeatIndex};
 use crate::domain::time::Timestamp;
 use crate::domain::wallet::Money;
 
+use make::Made;
+
 pub use cancel::{__path_cancel, Cancellation, cancel};
 pub use view::{ItemView, LastPayment, OrderView};
+
+const ITEMS: &str = "SELECT seat_idx, seat_id, section, price, refunded AS item_refunded, fee
+                     FROM order_items WHERE order_id = $1 ORDER BY seat_idx";
+
+/// An order with its seats, by index: a row for each seat.
+macro_rules! whole {
+    ($lock:literal) => {
+        concat!(
+            "SELECT o.*, i.seat_idx, i.seat_id, i.section, i.price, i.refunded AS item_refunded, i.fee
+             FROM orders o JOIN order_items i ON i.order_id = o.id WHERE o.id = $1 ORDER BY i.seat_idx",
+            $lock
+        )
+    };
+}
 
 /// Which hold to buy.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -107,9 +121,8 @@ pub async fn create(
         Code::NotFound => Code::HoldExpired.into(),
         _ => problem,
     })?;
-    let id = booking.order_of(&kept, now).await?;
-    let view = booking.order_view(id, caller.account).await?;
-    Ok((StatusCode::CREATED, axum::Json(view)))
+    let made = booking.order_of(&kept, now).await?;
+    Ok((StatusCode::CREATED, axum::Json(booking.view_of_made(made).await?)))
 }
 
 /// The caller's orders, newest first.
@@ -161,74 +174,12 @@ pub async fn get(
 }
 
 impl Booking {
-    /// The order of a hold, made if it is not there.
-    pub(super) async fn order_of(&self, kept: &Kept, now: Timestamp) -> Result<OrderId, Problem> {
-        if let Some(id) = self.order_by_hold(kept.hold.id).await? {
-            return Ok(id);
+    /// The order as it was made, or as it stands since.
+    async fn view_of_made(&self, made: Made) -> Result<OrderView, Problem> {
+        match made {
+            Made::New(order, items, layout) => Ok(self.show(&layout, order, items, None).await),
+            Made::Old(order) => self.view_of(order).await,
         }
-        let layout = self.layouts.get(&kept.event).await?.ok_or(Code::HoldExpired)?;
-        let id = OrderId::from_bits(uuid::Uuid::new_v4().as_u128());
-        match self.insert_order(id, &layout, &kept.hold, now).await {
-            Ok(true) => Ok(id),
-            Ok(false) => {
-                self.holds.let_go(&kept.event, kept.hold.id, kept.hold.owner, kept.hold.until, now).await;
-                Err(Code::TicketLimit.into())
-            }
-            // The event was removed in this moment.
-            Err(DbError::Linked(_)) => Err(Code::HoldExpired.into()),
-            // The same request came twice at once.
-            Err(DbError::Duplicate(_)) => {
-                Ok(self.order_by_hold(kept.hold.id).await?.ok_or(Code::Internal)?)
-            }
-            Err(other) => Err(other.into()),
-        }
-    }
-
-    async fn order_by_hold(&self, hold: HoldId) -> Result<Option<OrderId>, DbError> {
-        let row = sqlx::query("SELECT id FROM orders WHERE hold_id = $1")
-            .bind(hold.to_string())
-            .fetch_optional(self.db.read())
-            .await?;
-        row.map(|row| row.parsed("id")).transpose()
-    }
-
-    /// Writes the order; `false` when its owner would have more of the event
-    /// than one account may.
-    ///
-    /// The hold store has looked before, but each process may have one of its
-    /// own: here, behind the account's row, one order after the other is counted.
-    async fn insert_order(
-        &self,
-        id: OrderId,
-        layout: &Layout,
-        hold: &Hold,
-        now: Timestamp,
-    ) -> Result<bool, DbError> {
-        let amount: Money = hold.seats.iter().map(|seat| layout.price(*seat)).sum();
-        let mut tx = self.db.begin().await?;
-        let others = bespoken(&self.db, &mut tx, hold.owner, &layout.id, now).await?;
-        if others + hold.seats.len() as u64 > u64::from(self.settings.tickets_per_account) {
-            return Ok(false);
-        }
-        sqlx::query(
-            "INSERT INTO orders (id, account_id, event_id, hold_id, epoch, status, amount, currency,
-                                 expires_at, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, 'PENDING', $6, $7, $8, $9, $9)",
-        )
-        .bind(id.to_string())
-        .bind(hold.owner.to_string())
-        .bind(layout.id.as_str())
-        .bind(hold.id.to_string())
-        .bind(epoch(hold.epoch))
-        .bind(amount.units())
-        .bind(layout.currency.as_str())
-        .bind(millis(hold.until))
-        .bind(millis(now))
-        .execute(&mut *tx)
-        .await?;
-        insert_items(&mut tx, id, layout, &hold.seats).await?;
-        tx.commit().await?;
-        Ok(true)
     }
 
     /// The order, to its owner only.
@@ -247,6 +198,14 @@ impl Booking {
             .fetch_optional(self.db.read())
             .await?;
         row.as_ref().map(order_of_row).transpose()
+    }
+
+    /// The order with its seats, by index.
+    ///
+    /// # Errors
+    /// [`DbError`]
+    pub(super) async fn whole_order(&self, id: OrderId) -> Result<Option<(Order, Vec<Item>)>, DbError> {
+        whole_of_rows(&sqlx::query(whole!("")).bind(id.to_string()).fetch_all(self.db.read()).await?)
     }
 
     /// The order's seats, by index.
@@ -273,8 +232,6 @@ impl Booking {
     }
 }
 
-const ITEMS: &str = "SELECT seat_idx, seat_id, section, price, refunded, fee FROM order_items WHERE order_id = $1 ORDER BY seat_idx";
-
 /// The order's seats, inside a transaction.
 ///
 /// # Errors
@@ -282,6 +239,20 @@ const ITEMS: &str = "SELECT seat_idx, seat_id, section, price, refunded, fee FRO
 pub(super) async fn items_in(tx: &mut Tx, id: OrderId) -> Result<Vec<Item>, DbError> {
     let rows = sqlx::query(ITEMS).bind(id.to_string()).fetch_all(&mut **tx).await?;
     rows.iter().map(item_of_row).collect()
+}
+
+/// The order with its seats, by index; its row is locked until the transaction
+/// ends. The seats may be as they were before others let go of it.
+///
+/// # Errors
+/// [`DbError`]
+pub(super) async fn lock_whole(
+    db: &Db,
+    tx: &mut Tx,
+    id: OrderId,
+) -> Result<Option<(Order, Vec<Item>)>, DbError> {
+    let sql = db.pick(whole!(""), whole!(" FOR UPDATE OF o"));
+    whole_of_rows(&sqlx::query(sql).bind(id.to_string()).fetch_all(&mut **tx).await?)
 }
 
 /// The order, locked until the transaction ends; its row comes before seats and
@@ -295,64 +266,14 @@ pub(super) async fn lock_order(db: &Db, tx: &mut Tx, id: OrderId) -> Result<Opti
     row.as_ref().map(order_of_row).transpose()
 }
 
-/// Seats of the event that the account has bought or may still pay for. Until the
-/// transaction ends no other order of the account is counted or made.
-async fn bespoken(
-    db: &Db,
-    tx: &mut Tx,
-    owner: AccountId,
-    event: &EventId,
-    now: Timestamp,
-) -> Result<u64, DbError> {
-    let lock = db.pick(
-        "SELECT id FROM accounts WHERE id = $1",
-        "SELECT id FROM accounts WHERE id = $1 FOR NO KEY UPDATE",
-    );
-    sqlx::query(lock).bind(owner.to_string()).fetch_optional(&mut **tx).await?;
-    // What is over must not be counted, and must not be paid once it is not.
-    sqlx::query(
-        "UPDATE orders SET status = 'EXPIRED', updated_at = $1
-         WHERE account_id = $2 AND event_id = $3 AND status = 'PENDING' AND expires_at <= $1",
-    )
-    .bind(millis(now))
-    .bind(owner.to_string())
-    .bind(event.as_str())
-    .execute(&mut **tx)
-    .await?;
-    let row = sqlx::query(
-        "SELECT COUNT(*) AS seats FROM orders o JOIN order_items i ON i.order_id = o.id
-         WHERE o.account_id = $1 AND o.event_id = $2 AND i.refunded = 0
-           AND o.status IN ('PENDING', 'PAYING', 'PAID', 'PARTIALLY_REFUNDED')",
-    )
-    .bind(owner.to_string())
-    .bind(event.as_str())
-    .fetch_one(&mut **tx)
-    .await?;
-    row.count("seats")
-}
-
 /// An epoch as stored.
 pub(super) fn epoch(epoch: HoldEpoch) -> i64 {
     i64::try_from(epoch.as_u64()).unwrap_or(i64::MAX)
 }
 
-async fn insert_items(tx: &mut Tx, id: OrderId, layout: &Layout, seats: &[SeatIndex]) -> Result<(), DbError> {
-    let sql = format!(
-        "INSERT INTO order_items (order_id, seat_idx, seat_id, section, price) VALUES {}",
-        tuples(seats.len(), 5)
-    );
-    let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
-    for seat in seats {
-        let chair = layout.chair(*seat);
-        query = query
-            .bind(id.to_string())
-            .bind(i64::from(seat.0))
-            .bind(chair.id.as_str())
-            .bind(layout.sections[chair.section].id.as_str())
-            .bind(layout.price(*seat).units());
-    }
-    query.execute(&mut **tx).await?;
-    Ok(())
+fn whole_of_rows(rows: &[AnyRow]) -> Result<Option<(Order, Vec<Item>)>, DbError> {
+    let Some(first) = rows.first() else { return Ok(None) };
+    Ok(Some((order_of_row(first)?, rows.iter().map(item_of_row).collect::<Result<_, _>>()?)))
 }
 
 fn order_of_row(row: &AnyRow) -> Result<Order, DbError> {
@@ -377,7 +298,7 @@ fn item_of_row(row: &AnyRow) -> Result<Item, DbError> {
         seat_id: row.text("seat_id")?,
         section: row.text("section")?,
         price: Money::new(row.int("price")?),
-        refunded: row.int("refunded")? != 0,
+        refunded: row.int("item_refunded")? != 0,
         fee: Money::new(row.int("fee")?),
     })
 }

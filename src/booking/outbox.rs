@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::Booking;
-use super::db::{DbError, Tx, millis};
+use super::db::{DbError, Tx, millis, tuples};
 use crate::domain::time::Timestamp;
 
 pub use relay::Relay;
@@ -73,28 +73,29 @@ pub trait Target: Send + Sync {
 /// The targets of an office.
 pub type Targets = Vec<Arc<dyn Target>>;
 
-/// Writes a message down.
+/// Writes messages down: kind and subject of each, and what they have to say.
 ///
-/// After the change it tells of, in its transaction: the row locks then make
+/// After the change they tell of, in its transaction: the row locks then make
 /// the ids of one order, and of one seat, grow in the order of their commits.
 ///
 /// # Errors
 /// [`DbError`]
 pub(super) async fn write(
     tx: &mut Tx,
-    kind: &str,
-    subject: &str,
+    messages: &[(&str, &str)],
     body: &Value,
     now: Timestamp,
 ) -> Result<(), DbError> {
-    sqlx::query("INSERT INTO outbox (kind, subject, lane, body, created_at) VALUES ($1, $2, $3, $4, $5)")
-        .bind(kind)
-        .bind(subject)
-        .bind(lane(subject))
-        .bind(body.to_string())
-        .bind(millis(now))
-        .execute(&mut **tx)
-        .await?;
+    let sql = format!(
+        "INSERT INTO outbox (kind, subject, lane, body, created_at) VALUES {}",
+        tuples(messages.len(), 5)
+    );
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+    let body = body.to_string();
+    for (kind, subject) in messages {
+        query = query.bind(*kind).bind(*subject).bind(lane(subject)).bind(body.as_str()).bind(millis(now));
+    }
+    query.execute(&mut **tx).await?;
     Ok(())
 }
 

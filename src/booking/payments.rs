@@ -6,10 +6,12 @@
 
 mod card;
 mod confirm;
+mod ends;
 mod methods;
 mod reconcile;
 mod refund;
 mod settle;
+mod standing;
 mod stuck;
 mod webhook;
 mod worker;
@@ -18,8 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use utoipa::ToSchema;
@@ -27,23 +28,24 @@ use utoipa::ToSchema;
 use super::accounts::auth::Caller;
 use super::db::{DbError, RowExt as _, Tx, millis, placeholders};
 use super::holds::HoldStoreError;
-use super::orders::{Order, epoch, items_in};
+use super::orders::{Item, Order, epoch};
 use super::pass::ThroughGate;
-use super::problem::{Body, Code, Path, Problem};
+use super::problem::{Body, Code, Problem};
 use super::providers::Method;
-use super::tickets::TicketView;
-use super::{Booking, COMMAND, idempotency, outbox};
+use super::{Booking, idempotency, outbox};
 use crate::domain::order::{AccountId, OrderId, OrderStatus};
 use crate::domain::payment::{self, Facts, PaymentId, PaymentStatus, Refusal, Verdict};
 use crate::domain::time::Timestamp;
 use crate::domain::wallet::Money;
-use settle::Taken;
 
 pub use confirm::{__path_confirm, Confirm, confirm};
+pub(super) use ends::Ends;
 pub use methods::{__path_methods, MethodList, MethodView, methods};
 pub(super) use refund::{Owed, owe};
+pub use standing::{__path_status, PaymentView, status};
 pub use stuck::{__path_close, __path_stuck, Closing, StuckList, StuckView, close, stuck};
 pub use webhook::{__path_hear, hear};
+pub(super) use worker::Asked;
 
 /// What a worker has of a payment without money is looked for this often, this far apart.
 const FREE_LOOKS: u32 = 200;
@@ -83,21 +85,6 @@ pub struct Accepted {
     status: &'static str,
 }
 
-/// How a payment stands.
-#[derive(Debug, Serialize, ToSchema)]
-pub struct PaymentView {
-    request_id: String,
-    order_id: String,
-    /// `PENDING`, `COMPLETED` or `FAILED`.
-    #[schema(example = "COMPLETED")]
-    status: &'static str,
-    /// Why it failed, such as `insufficient_funds`.
-    reason: Option<String>,
-    /// What was bought, once it is paid: the pass may end with this answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tickets: Option<Vec<TicketView>>,
-}
-
 /// Pays for an order from the caller's wallet.
 #[utoipa::path(post, path = "/api/payments", tag = "payments", request_body = NewPayment,
     security(("bearer" = [])),
@@ -115,49 +102,13 @@ pub async fn create(
     let Inside::Points = new.method;
     let key = idempotency::key(&headers)?;
     let id = booking.request_payment(order_id, caller.account, None, Means::Points, key).await?;
-    booking.payment_work.notify_one();
+    booking.ring_for(id);
     let body = Accepted {
         request_id: id.to_string(),
         order_id: order_id.to_string(),
         status: PaymentStatus::Pending.as_str(),
     };
     Ok((StatusCode::ACCEPTED, axum::Json(body)))
-}
-
-/// How a payment of the caller stands.
-#[utoipa::path(get, path = "/api/payments/{request_id}/status", tag = "payments",
-    params(("request_id" = String, Path)), security(("bearer" = [])),
-    responses((status = 200, body = PaymentView), (status = 404, description = "not_found")))]
-pub async fn status(
-    State(booking): State<Arc<Booking>>,
-    caller: Caller,
-    Path(id): Path<String>,
-) -> Result<Response, Problem> {
-    let id: PaymentId = id.parse().map_err(|_| Code::NotFound)?;
-    let row = sqlx::query(
-        "SELECT order_id, status, reason, told_at FROM payments WHERE id = $1 AND account_id = $2",
-    )
-    .bind(id.to_string())
-    .bind(caller.account.to_string())
-    .fetch_optional(booking.db.read())
-    .await?
-    .ok_or(Code::NotFound)?;
-    let status = row.named("status", PaymentStatus::from_name)?;
-    let order: OrderId = row.parsed("order_id")?;
-    let completed = status == PaymentStatus::Completed;
-    let view = PaymentView {
-        request_id: id.to_string(),
-        order_id: order.to_string(),
-        status: status.as_str(),
-        reason: row.maybe_text("reason")?,
-        tickets: if completed { Some(booking.tickets_of_order(order).await?) } else { None },
-    };
-    let mut headers = HeaderMap::new();
-    headers.insert("cache-control", HeaderValue::from_static("no-store"));
-    if completed && booking.tell_once(id).await? {
-        headers.insert(COMMAND, HeaderValue::from_static("complete"));
-    }
-    Ok((headers, axum::Json(view)).into_response())
 }
 
 fn refusal(refusal: Refusal) -> Problem {
@@ -175,8 +126,8 @@ impl Booking {
     /// Pays for an order that costs nothing, and waits until it is done.
     pub(super) async fn take_free(&self, order: OrderId, owner: AccountId) -> Result<(), Problem> {
         let id = self.request_payment(order, owner, None, Means::Points, None).await?;
-        if let Some(claimed) = self.claim_payment(Method::Points, Some(id)).await? {
-            return Ok(self.settle_paid(&claimed, Taken::FromWallet).await?);
+        if self.pay_with_points(Some(id)).await? {
+            return Ok(());
         }
         // A worker was faster: its transaction is under way.
         for _ in 0..FREE_LOOKS {
@@ -236,7 +187,7 @@ impl Booking {
         means: Means<'_>,
         key: Option<&str>,
     ) -> Result<PaymentId, Problem> {
-        let order = self.order(order).await?.ok_or(Code::NotFound)?;
+        let (order, items) = self.whole_order(order).await?.ok_or(Code::NotFound)?;
         let facts = Facts {
             owner: order.account,
             status: order.status,
@@ -254,7 +205,7 @@ impl Booking {
             Err(HoldStoreError::Refused(_)) => return self.hold_is_gone(&order).await,
             Err(other) => return Err(other.into()),
         }
-        let begun = self.begin_payment(&order, means, key, self.now()).await;
+        let begun = self.begin_payment(&order, &items, means, key, self.now()).await;
         match begun {
             Ok(Some(id)) => Ok(id),
             Ok(None) => self.lost_race(&order).await,
@@ -313,13 +264,14 @@ impl Booking {
     async fn begin_payment(
         &self,
         order: &Order,
+        items: &[Item],
         means: Means<'_>,
         request_key: Option<&str>,
         now: Timestamp,
     ) -> Result<Option<PaymentId>, DbError> {
         let id = PaymentId::from_bits(uuid::Uuid::new_v4().as_u128());
         let mut tx = self.db.begin().await?;
-        if !claim_order(&mut tx, order, now).await? || !claim_seats(&mut tx, order).await? {
+        if !claim_order(&mut tx, order, now).await? || !claim_seats(&mut tx, order, items).await? {
             return Ok(None);
         }
         let (method, key) = match means {
@@ -342,22 +294,17 @@ impl Booking {
         .execute(&mut *tx)
         .await?;
         let body = json!({"request_id": id.to_string(), "amount": order.amount.units()});
-        outbox::write(&mut tx, "payment.requested", &order.id.to_string(), &body, now).await?;
+        outbox::write(&mut tx, &[("payment.requested", &order.id.to_string())], &body, now).await?;
         tx.commit().await?;
         Ok(Some(id))
     }
 
-    /// Whether this is the first time the payer sees that it is done, and has
-    /// nothing else to buy.
-    async fn tell_once(&self, id: PaymentId) -> Result<bool, DbError> {
-        let mut tx = self.db.begin().await?;
-        let told = sqlx::query("UPDATE payments SET told_at = $1 WHERE id = $2 AND told_at IS NULL")
-            .bind(millis(self.now()))
-            .bind(id.to_string())
-            .execute(&mut *tx)
-            .await?;
-        tx.commit().await?;
-        Ok(told.rows_affected() == 1)
+    /// Wakes who does it: a worker of ours, or with Kafka first the relay.
+    fn ring_for(&self, payment: PaymentId) {
+        match self.kafka {
+            Some(_) => self.relay_work.notify_one(),
+            None => self.asked.ring(payment),
+        }
     }
 }
 
@@ -377,8 +324,7 @@ async fn claim_order(tx: &mut Tx, order: &Order, now: Timestamp) -> Result<bool,
 }
 
 /// FREE → PAYING for every seat of the order, or no.
-async fn claim_seats(tx: &mut Tx, order: &Order) -> Result<bool, DbError> {
-    let items = items_in(tx, order.id).await?;
+async fn claim_seats(tx: &mut Tx, order: &Order, items: &[Item]) -> Result<bool, DbError> {
     let sql = format!(
         "UPDATE seats SET status = 'PAYING', order_id = $1, epoch = $2
          WHERE event_id = $3 AND status = 'FREE' AND epoch < $2 AND idx IN {}",
@@ -388,7 +334,7 @@ async fn claim_seats(tx: &mut Tx, order: &Order) -> Result<bool, DbError> {
         .bind(order.id.to_string())
         .bind(epoch(order.epoch))
         .bind(order.event.as_str());
-    for item in &items {
+    for item in items {
         query = query.bind(i64::from(item.seat.0));
     }
     let done = query.execute(&mut **tx).await?;

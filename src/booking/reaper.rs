@@ -148,8 +148,8 @@ impl Booking {
             }
             tokio::select! {
                 () = shutdown.cancelled() => return,
-                // With Kafka a payment that was asked for has to get out first.
-                () = self.payment_work.notified(), if self.kafka.is_some() => {}
+                // A payment that was asked for has to get out first.
+                () = self.relay_work.notified() => {}
                 () = tokio::time::sleep(EVERY) => {}
             }
         }

@@ -201,10 +201,11 @@ impl Booking {
         layout: &Layout,
         account: AccountId,
     ) -> Result<usize, DbError> {
+        // By the account alone: SQLite would go through all orders of the event.
         let row = sqlx::query(
-            "SELECT COUNT(*) AS owned FROM orders o JOIN seats s ON s.event_id = o.event_id AND s.order_id = o.id
-             WHERE o.account_id = $1 AND o.event_id = $2
-               AND o.status IN ('PAID', 'PARTIALLY_REFUNDED')",
+            "SELECT COUNT(*) AS owned FROM orders o JOIN order_items i ON i.order_id = o.id
+             WHERE o.account_id = $1 AND i.refunded = 0
+               AND CASE WHEN o.event_id = $2 THEN o.status END IN ('PAID', 'PARTIALLY_REFUNDED')",
         )
         .bind(account.to_string())
         .bind(layout.id.as_str())

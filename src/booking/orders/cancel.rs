@@ -82,7 +82,8 @@ impl Booking {
             return Err(Code::NotCancellable.into());
         }
         let body = json!({"event_id": order.event.as_str(), "currency": order.currency});
-        outbox::write(&mut tx, "order.cancelled", &order.id.to_string(), &body, self.now()).await?;
+        let told = [("order.cancelled", &*order.id.to_string())];
+        outbox::write(&mut tx, &told, &body, self.now()).await?;
         tx.commit().await?;
         self.holds.let_go(&order.event, order.hold, order.account, order.expires_at, self.now()).await;
         Ok(())
@@ -117,8 +118,8 @@ impl Booking {
             "event_id": order.event.as_str(), "seats": ids, "amount": amount.units(), "fee": fee.units(),
             "currency": order.currency, "epoch": order.epoch.as_u64(),
         });
-        outbox::write(&mut tx, "order.refunded", &order.id.to_string(), &body, now).await?;
-        outbox::write(&mut tx, "seat.freed", order.event.as_str(), &body, now).await?;
+        let told = [("order.refunded", &*order.id.to_string()), ("seat.freed", order.event.as_str())];
+        outbox::write(&mut tx, &told, &body, now).await?;
         tx.commit().await?;
         self.refund_work.notify_one();
         let seats: Vec<_> = back.iter().map(|item| item.seat).collect();
@@ -157,18 +158,20 @@ async fn give_back(tx: &mut Tx, order: &Order, back: &[Item]) -> Result<bool, Db
             return Ok(false);
         }
     }
-    let list = placeholders(2, back.len());
+    let list = placeholders(3, back.len());
     let steps = [
         format!(
-            "UPDATE tickets SET status = 'VOID' WHERE order_id = $1 AND status = 'VALID' AND seat_idx IN {list}"
+            "UPDATE tickets SET status = 'VOID'
+             WHERE order_id = $1 AND event_id = $2 AND status = 'VALID' AND seat_idx IN {list}"
         ),
         format!(
             "UPDATE seats SET status = 'FREE', order_id = NULL
-             WHERE order_id = $1 AND status = 'SOLD' AND idx IN {list}"
+             WHERE order_id = $1 AND event_id = $2 AND status = 'SOLD' AND idx IN {list}"
         ),
     ];
     for sql in steps {
-        let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(order.id.to_string());
+        let query = sqlx::query(sqlx::AssertSqlSafe(sql));
+        let mut query = query.bind(order.id.to_string()).bind(order.event.as_str());
         for item in back {
             query = query.bind(i64::from(item.seat.0));
         }

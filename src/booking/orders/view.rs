@@ -105,14 +105,25 @@ impl Booking {
     pub(super) async fn view_of(&self, order: Order) -> Result<OrderView, Problem> {
         // An event takes its unpaid orders with it.
         let layout = self.layouts.get(&order.event).await?.ok_or(Code::NotFound)?;
-        let rules = self.refund_rules(&layout);
         let payment = self.last_payment(order.id).await?;
         let items = self.items(order.id).await?;
+        Ok(self.show(&layout, order, items, payment).await)
+    }
+
+    /// What is known of an order, for its owner.
+    pub(super) async fn show(
+        &self,
+        layout: &Layout,
+        order: Order,
+        items: Vec<Item>,
+        payment: Option<LastPayment>,
+    ) -> OrderView {
+        let rules = self.refund_rules(layout);
         let extendable_until_at = match order.status {
             OrderStatus::Pending => self.extendable_until(&order).await.map(Timestamp::as_millis),
             _ => None,
         };
-        Ok(OrderView {
+        OrderView {
             order_id: order.id.to_string(),
             event_id: order.event.to_string(),
             hold_id: order.hold.to_string(),
@@ -130,8 +141,8 @@ impl Booking {
             refund_until_at: rules.until.as_millis(),
             refund_fee_percent: rules.fee_percent,
             payment,
-            items: items.into_iter().map(|each| item(&layout, each)).collect(),
-        })
+            items: items.into_iter().map(|each| item(layout, each)).collect(),
+        }
     }
 
     /// The end of the hold's longest life, while it is there.

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::settle::{Claimed, Taken};
+use super::settle::Claimed;
 use super::stuck::Reason;
 use crate::booking::Booking;
 use crate::booking::db::{DbError, millis};
@@ -67,7 +67,7 @@ impl Booking {
                 self.give_up(claimed, order, &reason).await
             }
             Ruling::Undo => self.undo(toss, claimed, order, why_not(claimed, &seen.standing)).await,
-            Ruling::Paid => match self.settle_paid(claimed, Taken::ByCard(claimed.amount)).await {
+            Ruling::Paid => match self.settle_paid(claimed, claimed.amount).await {
                 // The last word on a seat says that it is another's.
                 Err(DbError::Duplicate(_)) => self.undo(toss, claimed, order, "seats_taken").await,
                 other => other,

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::booking::db::{DbError, Tx, millis, tuples};
-use crate::booking::orders::{Item, Order, epoch, items_in, lock_order};
+use crate::booking::db::{DbError, Tx, millis, placeholders, tuples};
+use crate::booking::orders::{Item, Order, epoch, items_in, lock_whole};
 use crate::booking::providers::Method;
 use crate::booking::{Booking, outbox, wallet};
 use crate::domain::order::{OrderId, TicketId};
@@ -37,7 +37,8 @@ pub(super) enum Taken {
 }
 
 /// What came of an attempt.
-enum Done {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Done {
     /// Committed.
     Paid,
     /// Rolled back, because the wallet has too little.
@@ -47,28 +48,33 @@ enum Done {
 }
 
 impl Booking {
-    /// PAID, seats, tickets and outbox in one transaction; the wallet's debit too.
-    pub(super) async fn settle_paid(&self, claimed: &Claimed, taken: Taken) -> Result<(), DbError> {
-        let now = self.now();
-        let mut tx = self.db.begin().await?;
-        let Some(order) = lock_order(&self.db, &mut tx, claimed.order).await? else { return Ok(()) };
-        let items = items_in(&mut tx, order.id).await?;
-        match complete(&mut tx, claimed, &order, &items, taken, now).await? {
-            Done::Paid => {
-                tx.commit().await?;
-                let seats: Vec<_> = items.iter().map(|item| item.seat).collect();
-                self.holds.settle(&order.event, &seats, order.epoch, Outcome::Sold).await;
-                self.settled(claimed).await
-            }
-            Done::Insufficient => {
-                tx.rollback().await?;
-                self.give_up(claimed, &order, "insufficient_funds").await
-            }
-            Done::NotOurs => {
+    /// PAID, seats, tickets and outbox in one transaction; the provider has the money.
+    pub(super) async fn settle_paid(&self, claimed: &Claimed, approved: Money) -> Result<(), DbError> {
+        let tx = self.db.begin().await?;
+        match self.settle(tx, claimed, Taken::ByCard(approved)).await? {
+            Done::Paid => self.unstick(&claimed.key).await,
+            Done::Insufficient | Done::NotOurs => {
                 tracing::warn!(payment = %claimed.id, "another worker settled it, or it cannot be settled");
                 Ok(())
             }
         }
+    }
+
+    /// Ends a payment in this transaction and commits it, or undoes all of it.
+    pub(super) async fn settle(&self, mut tx: Tx, claimed: &Claimed, taken: Taken) -> Result<Done, DbError> {
+        let Some((order, items)) = lock_whole(&self.db, &mut tx, claimed.order).await? else {
+            return Ok(Done::NotOurs);
+        };
+        let done = complete(&mut tx, claimed, &order, &items, taken, self.now()).await?;
+        if let Done::Paid = done {
+            tx.commit().await?;
+            let seats: Vec<_> = items.iter().map(|item| item.seat).collect();
+            self.holds.settle(&order.event, &seats, order.epoch, Outcome::Sold).await;
+            self.ends.tell(claimed.id);
+        } else {
+            tx.rollback().await?;
+        }
+        Ok(done)
     }
 
     /// The provider said "not paid": the order is over and its seats are free.
@@ -82,21 +88,18 @@ impl Booking {
         let mut tx = self.db.begin().await?;
         let items = items_in(&mut tx, order.id).await?;
         let ours = cancel_order(&mut tx, order, now).await?
-            && free_seats(&mut tx, order).await? == items.len() as u64
+            && free_seats(&mut tx, order, &items).await? == items.len() as u64
             && finish(&mut tx, claimed, "FAILED", Some(reason), now).await?;
         if !ours {
             tracing::warn!(payment = %claimed.id, "another worker settled it");
             return Ok(());
         }
         let body = json!({"request_id": claimed.id.to_string(), "reason": reason});
-        outbox::write(&mut tx, "payment.failed", &order.id.to_string(), &body, now).await?;
+        outbox::write(&mut tx, &[("payment.failed", &order.id.to_string())], &body, now).await?;
         tx.commit().await?;
         let seats: Vec<_> = items.iter().map(|item| item.seat).collect();
         self.holds.settle(&order.event, &seats, order.epoch, Outcome::Free).await;
-        self.settled(claimed).await
-    }
-
-    async fn settled(&self, claimed: &Claimed) -> Result<(), DbError> {
+        self.ends.tell(claimed.id);
         match claimed.method {
             Method::Points => Ok(()),
             Method::Toss => self.unstick(&claimed.key).await,
@@ -116,7 +119,7 @@ async fn complete(
         return Ok(Done::NotOurs);
     }
     let ours = order_paid(tx, order, now).await?
-        && seats_sold(tx, order).await? == items.len() as u64
+        && seats_sold(tx, order, items).await? == items.len() as u64
         && finish(tx, claimed, "COMPLETED", None, now).await?;
     if !ours {
         return Ok(Done::NotOurs);
@@ -136,8 +139,8 @@ async fn complete(
         "request_id": claimed.id.to_string(), "event_id": order.event.as_str(), "seats": seats,
         "amount": order.amount.units(), "currency": order.currency, "epoch": order.epoch.as_u64(),
     });
-    outbox::write(tx, "payment.completed", &order.id.to_string(), &body, now).await?;
-    outbox::write(tx, "seat.sold", order.event.as_str(), &body, now).await?;
+    let told = [("payment.completed", &*order.id.to_string()), ("seat.sold", order.event.as_str())];
+    outbox::write(tx, &told, &body, now).await?;
     Ok(Done::Paid)
 }
 
@@ -166,30 +169,28 @@ async fn cancel_order(tx: &mut Tx, order: &Order, now: Timestamp) -> Result<bool
     Ok(done.rows_affected() == 1)
 }
 
-async fn seats_sold(tx: &mut Tx, order: &Order) -> Result<u64, DbError> {
-    let done = sqlx::query(
-        "UPDATE seats SET status = 'SOLD'
-         WHERE event_id = $1 AND order_id = $2 AND epoch = $3 AND status = 'PAYING'",
-    )
-    .bind(order.event.as_str())
-    .bind(order.id.to_string())
-    .bind(epoch(order.epoch))
-    .execute(&mut **tx)
-    .await?;
-    Ok(done.rows_affected())
+async fn seats_sold(tx: &mut Tx, order: &Order, items: &[Item]) -> Result<u64, DbError> {
+    change_seats(tx, "UPDATE seats SET status = 'SOLD'", order, items).await
 }
 
-async fn free_seats(tx: &mut Tx, order: &Order) -> Result<u64, DbError> {
-    let done = sqlx::query(
-        "UPDATE seats SET status = 'FREE', order_id = NULL
-         WHERE event_id = $1 AND order_id = $2 AND epoch = $3 AND status = 'PAYING'",
-    )
-    .bind(order.event.as_str())
-    .bind(order.id.to_string())
-    .bind(epoch(order.epoch))
-    .execute(&mut **tx)
-    .await?;
-    Ok(done.rows_affected())
+async fn free_seats(tx: &mut Tx, order: &Order, items: &[Item]) -> Result<u64, DbError> {
+    change_seats(tx, "UPDATE seats SET status = 'FREE', order_id = NULL", order, items).await
+}
+
+/// Changes the seats that the order is paying for; how many they were.
+async fn change_seats(tx: &mut Tx, change: &str, order: &Order, items: &[Item]) -> Result<u64, DbError> {
+    let sql = format!(
+        "{change} WHERE event_id = $1 AND order_id = $2 AND epoch = $3 AND status = 'PAYING' AND idx IN {}",
+        placeholders(4, items.len())
+    );
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(sql))
+        .bind(order.event.as_str())
+        .bind(order.id.to_string())
+        .bind(epoch(order.epoch));
+    for item in items {
+        query = query.bind(i64::from(item.seat.0));
+    }
+    Ok(query.execute(&mut **tx).await?.rows_affected())
 }
 
 /// Ends the payment, unless the lease went to another worker.
