@@ -5,7 +5,6 @@
 
 mod clocks;
 mod disks;
-
 mod herd;
 mod losses;
 mod network;
