@@ -225,7 +225,7 @@ impl Forgotten {
 
     /// The line comes back, those who came last included; `lost` is how long the
     /// forgotten moments were.
-    async fn is_made_good(mut self, scene: &mut Scene, redis: &RedisServer, lost: Duration) {
+    async fn expect_made_good(mut self, scene: &mut Scene, redis: &RedisServer, lost: Duration) {
         let [mut a, mut b] = self.late.clone();
         let polls = async {
             loop {
@@ -268,7 +268,7 @@ async fn failed_over(size: &Size, stale: Duration) {
     master.kill();
     replica.command(&["REPLICAOF", "NO", "ONE"]);
     wire.lead_to(replica.port());
-    forgotten.is_made_good(&mut scene, &replica, stale).await;
+    forgotten.expect_made_good(&mut scene, &replica, stale).await;
     scene.goes_on_in_order().await;
 }
 
@@ -288,7 +288,7 @@ async fn power_failed(size: &Size, lost: Duration) {
     let file = std::fs::File::options().write(true).open(&file).expect("it is there");
     file.set_len(kept).expect("the scratch folder is ours");
     redis.restart();
-    forgotten.is_made_good(&mut scene, &redis, lost).await;
+    forgotten.expect_made_good(&mut scene, &redis, lost).await;
     scene.goes_on_in_order().await;
 }
 
