@@ -3,6 +3,7 @@
 mod bad;
 mod follow;
 mod gate;
+mod offices;
 mod seats;
 mod slow;
 

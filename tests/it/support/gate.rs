@@ -50,6 +50,13 @@ pub(crate) fn end_of(command: &mut Command) -> Output {
     output.expect("our own child")
 }
 
+/// Resident memory of a running process in KB.
+pub(crate) fn resident_of(child: &Child) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).expect("running");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line for memory");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
 /// A running gate.
 pub(crate) struct TestGate {
     folder: TempDir,
@@ -204,9 +211,7 @@ impl TestGate {
 
     /// Resident memory in KB.
     pub(crate) fn resident(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("running");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line for memory");
-        line.trim().trim_end_matches(" kB").parse().expect("a number")
+        resident_of(&self.child)
     }
 
     /// Sends a signal by name, such as `TERM`.

@@ -3,14 +3,14 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 use serde_json::json;
 use tempfile::TempDir;
 
 use super::booking::{PASSWORD, sign_in};
-use super::gate::usher;
+use super::gate::{resident_of, usher};
 use super::http::Client;
 use super::ports::free_port;
 use super::wait::until;
@@ -94,7 +94,30 @@ impl OfficeProcess {
         self.folder.path()
     }
 
-    fn log(&self) -> String {
+    /// Resident memory in KB.
+    pub(crate) fn resident(&self) -> u64 {
+        resident_of(self.child.as_ref().expect("running"))
+    }
+
+    /// Asks the process to end.
+    pub(crate) fn terminate(&self) {
+        let pid = self.child.as_ref().expect("running").id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "kill -TERM {pid}");
+    }
+
+    /// How it ended.
+    pub(crate) async fn ended(&mut self) -> ExitStatus {
+        let child = self.child.as_mut().expect("running");
+        until("the office's end", READY, || {
+            let ended = child.try_wait().expect("our own child");
+            async move { ended }
+        })
+        .await
+    }
+
+    /// What it logged so far.
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 

@@ -87,6 +87,7 @@ async fn sockets_are_counted_and_the_silent_give_theirs_back() {
     assert_eq!(refused(open("192.0.2.3").await), 503, "three of all");
     // None of them reads, so none answers a ping.
     until(async || open("192.0.2.1").await.ok()).await;
+    until(async || (super::presence(&office).await == 0).then_some(())).await;
     for mut silent in [first, second, third] {
         let list = super::list(&office.client).await;
         silent = silent.knows(&list);

@@ -181,3 +181,29 @@ async fn a_seat_held_at_one_office_shows_at_the_other_and_people_are_counted_at_
     let path = format!("/api/events/{SAMPLE_EVENT}/presence");
     until(async || (there.get(&path).await.expect(200).json["active"] == 1).then_some(())).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_map_of_an_event_that_is_removed_is_closed_at_both_offices() {
+    if skipped() {
+        return;
+    }
+    let redis = RedisServer::start();
+    let url = redis.url();
+    let with_url = url.clone();
+    let office = TestBooking::with(Database::File, move |settings| settings.redis_url = Some(with_url)).await;
+    let office = office.expect("a file");
+    let (_twin, there) = office.twin_with(move |settings| settings.redis_url = Some(url)).await;
+    let event = fair(&office).await;
+    let (mut here, mut far) = (viewer_of(&office.client, &event).await, viewer_of(&there, &event).await);
+    for viewer in [&mut here, &mut far] {
+        viewer.until(|viewer| viewer.version.is_some()).await;
+    }
+    let mut other = viewer(&there).await;
+    office.admin().await.delete(&format!("/api/events/{event}")).await.expect(204);
+    for viewer in [&mut here, &mut far] {
+        assert_eq!(viewer.closed().await, (4404, "the event is gone".to_owned()));
+    }
+    there.get(&format!("/api/events/{event}/presence")).await.refused(404, "not_found");
+    office.fan(0).await.hold(&["A-1-1"]).await.expect(201);
+    other.until_seat("A-1-1", "HELD").await;
+}

@@ -3,7 +3,8 @@
 use serde_json::json;
 use usher::booking::SAMPLE_EVENT;
 
-use super::{assert_same, list, presence, viewer};
+use super::slow::wide;
+use super::{assert_same, list, presence, viewer, viewer_of};
 use crate::booking::on_each_database;
 use crate::support::booking::{TestBooking, until};
 use crate::support::viewer::{Heard, Viewer};
@@ -33,6 +34,17 @@ on_each_database! {
         for viewer in [&mut first, &mut second] {
             assert_same(viewer, &office.client).await;
         }
+    }
+
+    async fn the_map_of_an_event_that_is_removed_is_closed(office) {
+        let event = office.admin().await.post("/api/events", wide(office.now_ms())).await.expect(201).text("id");
+        let mut looks = viewer_of(&office.client, &event).await;
+        let mut elsewhere = viewer(&office.client).await;
+        looks.until(|looks| looks.version.is_some() && looks.active == Some(1)).await;
+        office.admin().await.delete(&format!("/api/events/{event}")).await.expect(204);
+        assert_eq!(looks.closed().await, (4404, "the event is gone".to_owned()));
+        office.fan(0).await.hold(&["A-1-1"]).await.expect(201);
+        elsewhere.until_seat("A-1-1", "HELD").await;
     }
 }
 

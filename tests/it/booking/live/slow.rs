@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::viewer_of;
 use crate::support::booking::{Database, TestBooking};
+use crate::support::http::Client;
+use crate::support::viewer::Viewer;
 
 /// Bytes that may be under way to one who does not answer: 64 KiB, and a last batch
 /// that was begun below that.
@@ -15,7 +17,7 @@ const MOST: usize = 128 * 1_024;
 const SILENT: usize = 100;
 
 /// A socket after its handshake.
-async fn silent(server: std::net::SocketAddr, event: &str) -> TcpStream {
+pub(super) async fn silent(server: std::net::SocketAddr, event: &str) -> TcpStream {
     let mut socket = TcpStream::connect(server).await.expect("connects");
     let head = format!(
         "GET /api/events/{event}/live HTTP/1.1\r\nHost: t\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -49,6 +51,35 @@ fn last_ping(all: &[u8]) -> [u8; 8] {
     all[at + 2..at + 10].try_into().expect("eight bytes")
 }
 
+/// An event on sale whose hundred seats have long names, so that a change is many bytes.
+pub(super) fn wide(now_ms: u64) -> Value {
+    let name = "N".repeat(30);
+    json!({"title": "T", "venue": "V", "starts_at": now_ms + 86_400_000_000, "sale_opens_at": now_ms,
+        "currency": "KRW",
+        "sections": [{"name": name, "kind": "seated", "price": 1, "rows": [{"row": 1, "seats": 100}]}]})
+}
+
+/// The ids of an event's seats.
+pub(super) async fn ids(client: &Client, event: &str) -> Vec<String> {
+    let list = super::list_of(client, event).await;
+    let seats = list["seats"].as_array().expect("a list").iter();
+    seats.map(|seat| seat["id"].as_str().expect("a text").to_owned()).collect()
+}
+
+/// Holds all seats of the event and gives them back until those who look have been
+/// told so many bytes, by the ids of the seats alone; `viewer` sees all of it.
+pub(super) async fn stir(fan: &Client, event: &str, viewer: &mut Viewer, bytes: usize) {
+    let ids = ids(fan, event).await;
+    let mut told = 0;
+    while told < bytes {
+        let hold = fan.post(&format!("/api/events/{event}/holds"), json!({"seats": ids})).await.expect(201);
+        viewer.until_seat(&ids[0], "HELD").await;
+        fan.delete(&format!("/api/holds/{}", hold.text("hold_id"))).await.expect(204);
+        viewer.until_seat(&ids[0], "AVAILABLE").await;
+        told += ids.len() * (2 * ids[0].len() + "[],HELD[],AVAILABLE".len());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_never_reads_is_sent_little_and_then_shown_all_seats() {
     let office = TestBooking::with(Database::Memory, |settings| {
@@ -57,30 +88,14 @@ async fn who_never_reads_is_sent_little_and_then_shown_all_seats() {
     })
     .await
     .expect("in memory");
-    let name = "N".repeat(30);
-    let event = json!({"title": "T", "venue": "V", "starts_at": office.now_ms() + 86_400_000_000,
-        "sale_opens_at": office.now_ms(), "currency": "KRW",
-        "sections": [{"name": name, "kind": "seated", "price": 1, "rows": [{"row": 1, "seats": 100}]}]});
-    let event = office.admin().await.post("/api/events", event).await.expect(201).text("id");
+    let event = office.admin().await.post("/api/events", wide(office.now_ms())).await.expect(201).text("id");
     let mut sockets = Vec::new();
     for _ in 0..SILENT {
         sockets.push(silent(office.client.server(), &event).await);
     }
     let mut innocent = viewer_of(&office.client, &event).await;
     let fan = office.fan(0).await;
-    let list = super::list_of(&office.client, &event).await;
-    let ids: Vec<_> =
-        list["seats"].as_array().expect("a list").iter().map(|seat| seat["id"].clone()).collect();
-    let first = ids[0].as_str().expect("a text").to_owned();
-    // What one who reads is told meanwhile, by the bytes of the seats alone.
-    let mut told = 0;
-    while told < MOST * 3 / 2 {
-        let hold = fan.post(&format!("/api/events/{event}/holds"), json!({"seats": ids})).await.expect(201);
-        innocent.until_seat(&first, "HELD").await;
-        fan.delete(&format!("/api/holds/{}", hold.text("hold_id"))).await.expect(204);
-        innocent.until_seat(&first, "AVAILABLE").await;
-        told += ids.len() * (2 * first.len() + "[],HELD[],AVAILABLE".len());
-    }
+    stir(&fan, &event, &mut innocent, MOST * 3 / 2).await;
     let sent = futures_util::future::join_all(sockets.iter_mut().map(read_all)).await;
     for all in &sent {
         assert!(all.len() <= MOST, "{} bytes for one who reads nothing", all.len());
