@@ -183,6 +183,25 @@ pub trait Store: Send + Sync + 'static {
         by: Duration,
     ) -> Result<Option<Pass>, StoreError>;
 
+    /// Gives a place to another id of the same person, who shows up by it
+    /// ([`crate::domain::line::Line::hand_over`]).
+    async fn hand_over(
+        &self,
+        room: &RoomName,
+        from: VisitorId,
+        number: PlaceNumber,
+        to: VisitorId,
+    ) -> Result<Option<Turn>, StoreError>;
+
+    /// Numbers above `after` that were handed over while they waited, and whose they
+    /// are, in order, at most `limit` (20,000 or less); some may be out by now.
+    async fn handed(
+        &self,
+        room: &RoomName,
+        after: PlaceNumber,
+        limit: usize,
+    ) -> Result<Vec<(PlaceNumber, VisitorId)>, StoreError>;
+
     /// Who holds a number now.
     async fn holder(&self, room: &RoomName, number: PlaceNumber) -> Result<Option<VisitorId>, StoreError>;
 

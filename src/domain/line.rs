@@ -4,6 +4,7 @@
 //! compared with it. Each operation takes the store's `now`, applies whole or
 //! not at all, and ends with the invariants of [`Line::check`].
 
+mod hand_over;
 mod recovery;
 mod silence;
 mod time;
@@ -18,6 +19,7 @@ use super::opening::Opening;
 use super::pass::Pass;
 use super::place::{Intent, Reason, Turn};
 use super::time::Timestamp;
+pub use hand_over::PRUNE;
 use recovery::Recovery;
 pub use recovery::{FORMER, Known, PutBack};
 use silence::Signs;
@@ -107,6 +109,8 @@ pub struct LogEntry {
     pub out: Vec<PlaceNumber>,
     /// Passes that ended before their time.
     pub revoked: Vec<Pass>,
+    /// Numbers that are another visitor's now, and whose.
+    pub handed: Vec<(PlaceNumber, VisitorId)>,
 }
 
 /// Everything that ever happened to a line's places, as counts.
@@ -193,6 +197,8 @@ pub struct Line {
     recent: VecDeque<(Timestamp, u64)>,
     /// Passes ended early that would still be good: (number, issued) and their end.
     revoked: BTreeMap<(PlaceNumber, Timestamp), Timestamp>,
+    /// Numbers that were handed over, and to whom; those out of the line go in time.
+    handed: BTreeMap<PlaceNumber, VisitorId>,
     log_seq: u64,
     log: VecDeque<(u64, LogEntry)>,
     recovery: Recovery,
@@ -224,6 +230,7 @@ impl Line {
             signs: Signs::default(),
             recent: VecDeque::new(),
             revoked: BTreeMap::new(),
+            handed: BTreeMap::new(),
             log_seq: 0,
             log: VecDeque::new(),
             recovery: Recovery::default(),
@@ -486,7 +493,7 @@ impl Line {
             self.recent.push_back((now, 1));
             self.totals.admitted += 1;
             self.totals.claimed += 1;
-            self.append(LogEntry { out: vec![number], revoked: Vec::new() });
+            self.append(LogEntry { out: vec![number], ..LogEntry::default() });
             return Turn::Admitted(pass);
         }
         self.wait(visitor, number, now, now);

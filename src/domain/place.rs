@@ -19,6 +19,8 @@ pub enum Reason {
     Revoked,
     /// The app said that the visit is done.
     Completed,
+    /// The visitor took it to another device.
+    Moved,
 }
 
 impl Reason {
@@ -32,6 +34,7 @@ impl Reason {
             Self::Left => 'l',
             Self::Revoked => 'r',
             Self::Completed => 'c',
+            Self::Moved => 'd',
         }
     }
 
@@ -45,6 +48,7 @@ impl Reason {
             Self::Left => "left",
             Self::Revoked => "revoked",
             Self::Completed => "completed",
+            Self::Moved => "moved",
         }
     }
 
@@ -58,6 +62,7 @@ impl Reason {
             'l' => Self::Left,
             'r' => Self::Revoked,
             'c' => Self::Completed,
+            'd' => Self::Moved,
             _ => return None,
         })
     }

@@ -147,6 +147,25 @@ impl<S: Store> Store for Watched<S> {
         self.store.extend(room, visitor, by).await
     }
 
+    async fn hand_over(
+        &self,
+        room: &RoomName,
+        from: VisitorId,
+        number: PlaceNumber,
+        to: VisitorId,
+    ) -> Result<Option<Turn>, StoreError> {
+        self.store.hand_over(room, from, number, to).await
+    }
+
+    async fn handed(
+        &self,
+        room: &RoomName,
+        after: PlaceNumber,
+        limit: usize,
+    ) -> Result<Vec<(PlaceNumber, VisitorId)>, StoreError> {
+        self.store.handed(room, after, limit).await
+    }
+
     async fn holder(&self, room: &RoomName, number: PlaceNumber) -> Result<Option<VisitorId>, StoreError> {
         self.store.holder(room, number).await
     }

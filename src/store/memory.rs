@@ -162,6 +162,25 @@ impl Store for MemoryStore {
         self.with(room, |room, now| room.line.extend(visitor, by, now))
     }
 
+    async fn hand_over(
+        &self,
+        room: &RoomName,
+        from: VisitorId,
+        number: PlaceNumber,
+        to: VisitorId,
+    ) -> Result<Option<Turn>, StoreError> {
+        self.with(room, |room, now| room.line.hand_over(from, number, to, now))
+    }
+
+    async fn handed(
+        &self,
+        room: &RoomName,
+        after: PlaceNumber,
+        limit: usize,
+    ) -> Result<Vec<(PlaceNumber, VisitorId)>, StoreError> {
+        self.with(room, |room, _| room.line.handed_after(after, limit))
+    }
+
     async fn holder(&self, room: &RoomName, number: PlaceNumber) -> Result<Option<VisitorId>, StoreError> {
         self.with(room, |room, _| room.line.holder(number))
     }

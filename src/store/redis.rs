@@ -20,6 +20,7 @@
 //! | `log` | stream with ids `SEQ-0`, capped |
 //! | `out` | while a lost line comes back: a bit for each number that was out |
 //! | `seen` | a line of an older version: its signs of life, until they are taken over |
+//! | `handed` | number and visitor by waiting number, of those that were handed over |
 
 mod scripts;
 mod signs;
@@ -47,7 +48,7 @@ use signs::Slices;
 use wire::Arg;
 
 /// The last parts of a room's keys, in the order in which the scripts take them.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 17] = [
     "room",
     "waiting",
     "heard",
@@ -64,8 +65,9 @@ const KEYS: [&str; 16] = [
     "log",
     "out",
     "seen",
+    "handed",
 ];
-/// Waiting numbers read in one call, at most.
+/// Numbers read in one call, at most.
 const RANGE: usize = 20_000;
 
 /// The shared store.
@@ -137,6 +139,14 @@ impl RedisStore {
             return Err(StoreError::NoRoom);
         }
         Ok(reply)
+    }
+
+    /// Members of a set by numbers, and those numbers.
+    fn numbers_above(&self, name: &str, room: &RoomName, after: PlaceNumber, limit: usize) -> redis::Cmd {
+        let mut range = cmd("ZRANGEBYSCORE");
+        range.arg(self.key(room, name)).arg(format!("({after}")).arg("+inf").arg("WITHSCORES");
+        range.arg("LIMIT").arg(0).arg(limit.min(RANGE));
+        range
     }
 
     async fn opened(
@@ -278,6 +288,28 @@ impl Store for RedisStore {
         Ok(wire::optional_pass(&reply)?)
     }
 
+    async fn hand_over(
+        &self,
+        room: &RoomName,
+        from: VisitorId,
+        number: PlaceNumber,
+        to: VisitorId,
+    ) -> Result<Option<Turn>, StoreError> {
+        let args = vec![Arg::Visitor(from), Arg::Number(number.0), Arg::Visitor(to)];
+        let reply = self.act(room, &self.scripts.hand_over, args).await?;
+        Ok(wire::optional_turn(&reply)?)
+    }
+
+    async fn handed(
+        &self,
+        room: &RoomName,
+        after: PlaceNumber,
+        limit: usize,
+    ) -> Result<Vec<(PlaceNumber, VisitorId)>, StoreError> {
+        let range = self.numbers_above("handed", room, after, limit);
+        Ok(wire::handed(&self.range(room, &range).await?)?)
+    }
+
     async fn holder(&self, room: &RoomName, number: PlaceNumber) -> Result<Option<VisitorId>, StoreError> {
         let reply = self.read(room, &self.scripts.holder, vec![Arg::Number(number.0)]).await?;
         Ok(wire::optional_visitor(&reply)?)
@@ -295,9 +327,7 @@ impl Store for RedisStore {
         after: PlaceNumber,
         limit: usize,
     ) -> Result<Vec<PlaceNumber>, StoreError> {
-        let mut range = cmd("ZRANGEBYSCORE");
-        range.arg(self.key(room, "waiting")).arg(format!("({after}")).arg("+inf").arg("WITHSCORES");
-        range.arg("LIMIT").arg(0).arg(limit.min(RANGE));
+        let range = self.numbers_above("waiting", room, after, limit);
         Ok(wire::scores(&self.range(room, &range).await?)?)
     }
 

@@ -49,6 +49,8 @@ pub enum PutBack {
     Passes(Vec<(VisitorId, Pass)>),
     /// Passes that were ended before their time; at most 500.
     Revoked(Vec<Pass>),
+    /// Numbers in the line that were handed over, and to whom; at most 500.
+    Handed(Vec<(PlaceNumber, VisitorId)>),
 }
 
 /// What the gates remember while the line comes back.
@@ -132,7 +134,11 @@ impl Line {
     ) -> Turn {
         let now = self.clock(now);
         let turn = self.arrive(visitor, now);
-        let free = || !self.recovery.was_out(number) && self.holder(number).is_none();
+        let free = || {
+            !self.recovery.was_out(number)
+                && !self.is_handed_away(number, visitor)
+                && self.holder(number).is_none()
+        };
         if turn != Turn::Unknown || !self.recovery.is_on(now) || number.0 == 0 || !free() {
             return turn;
         }
@@ -170,6 +176,11 @@ impl Line {
             PutBack::Revoked(passes) => {
                 for &pass in passes.iter().filter(|pass| now < pass.expires_at) {
                     self.revoke_again(pass, now);
+                }
+            }
+            PutBack::Handed(handed) => {
+                for &(number, to) in handed {
+                    self.put_handed_back(number, to);
                 }
             }
         }

@@ -89,6 +89,25 @@ impl Store for Faulty {
         self.lines.extend(room, visitor, by).await
     }
 
+    async fn hand_over(
+        &self,
+        room: &RoomName,
+        from: VisitorId,
+        number: PlaceNumber,
+        to: VisitorId,
+    ) -> Result<Option<Turn>, StoreError> {
+        self.lines.hand_over(room, from, number, to).await
+    }
+
+    async fn handed(
+        &self,
+        room: &RoomName,
+        after: PlaceNumber,
+        limit: usize,
+    ) -> Result<Vec<(PlaceNumber, VisitorId)>, StoreError> {
+        self.lines.handed(room, after, limit).await
+    }
+
     async fn holder(&self, room: &RoomName, number: PlaceNumber) -> Result<Option<VisitorId>, StoreError> {
         self.lines.holder(room, number).await
     }

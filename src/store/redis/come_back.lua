@@ -3,15 +3,16 @@
 if not room.epoch then return false end
 now = clock()
 
-local function is_free(number)
-  return number >= count('out_below') and call('GETBIT', OUT, number) == 0
+local function is_free(visitor, number)
+  local to = call('ZRANGEBYSCORE', HANDED, number, number)[1]
+  return (not to or to == text(number) .. ':' .. visitor) and number >= count('out_below') and call('GETBIT', OUT, number) == 0
     and call('HEXISTS', HOLDERS, number) == 0
     and call('ZCOUNT', WAITING, number, number) == 0
     and call('ZCOUNT', RETURNING, number, number) == 0
 end
 
 local function come_back(visitor, number, at)
-  if not is_coming_back(now) or number == 0 or not is_free(number) then return { 'U' } end
+  if not is_coming_back(now) or number == 0 or not is_free(visitor, number) then return { 'U' } end
   if number >= count('next') then put('next', text(number + 1)) end
   return wait(visitor, number, at)
 end

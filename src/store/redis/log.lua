@@ -1,4 +1,4 @@
--- ARGV: '', sequence number, most entries. Answers [seq, out, revoked] each, or 0
+-- ARGV: '', sequence number, most entries. Answers [seq, out, revoked, handed] each, or 0
 -- when some after that number are gone.
 
 if not room.epoch then return false end
@@ -9,6 +9,6 @@ if seq < count('log_seq') and (not kept[1] or kept[1][1] ~= text(seq + 1) .. '-0
 local entries = {}
 for i = 1, math.min(#kept, most) do
   local fields = kept[i][2]
-  entries[i] = { seq + i, fields[2], fields[4] }
+  entries[i] = { seq + i, fields[2], fields[4], fields[6] or '' }
 end
 return entries

@@ -46,12 +46,13 @@ local function joined_at(number)
   return (struct.unpack('>I6', block, number % BLOCK * WIDTH + 1))
 end
 
--- Tells the gates which numbers and passes went out.
-local function append(out, revoked)
-  if #out + #revoked == 0 then return end
+-- Tells the gates which numbers and passes went out, and which numbers are another's.
+local function append(out, revoked, handed)
+  if #out + #revoked == 0 and not handed then return end
   local id = text(add('log_seq', 1)) .. '-0'
-  call('XADD', LOG, 'MAXLEN', '=', LOG_KEPT, id,
-    'out', table.concat(out, ' '), 'revoked', table.concat(revoked, ' '))
+  local entry = { 'out', table.concat(out, ' '), 'revoked', table.concat(revoked, ' ') }
+  if handed then entry[5], entry[6] = 'handed', handed end
+  call('XADD', LOG, 'MAXLEN', '=', LOG_KEPT, id, unpack(entry))
 end
 
 -- Gives a visitor a pass from now on.

@@ -1,11 +1,11 @@
 -- What every operation shares: the room's keys, its hash, its time.
 -- Rust puts before it: the flags, and the model's constants
--- CHUNK, SWEEP, LOG_KEPT, FORMER, REMEMBERED (ms), JUMP (ms).
+-- CHUNK, SWEEP, PRUNE, LOG_KEPT, FORMER, REMEMBERED (ms), JUMP (ms).
 -- ARGV[1] is 'TIME/EXPECTED' in ms: the time to use, '' for Redis's own, and what it
 -- is by the caller's account, '' when that has none.
 
 local ROOM, WAITING, HEARD, PAGES, JOINED, RETURNING, CALLED, PASSES, PLACES, HOLDERS, ENDED, RECENT, REVOKED, LOG,
-  OUT, SEEN = unpack(KEYS)
+  OUT, SEEN, HANDED = unpack(KEYS)
 local call = redis.call
 
 -- The hash. An empty one: nobody opened the room, or it was lost.

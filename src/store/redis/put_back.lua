@@ -1,6 +1,6 @@
 -- ARGV: time, then what a gate remembers; see PutBack:
 --   'out', below, from, bits · 'drop', numbers · 'passes', visitor number issued ends each
---   'revoked', number issued ends each
+--   'revoked', number issued ends each · 'handed', number visitor each
 
 if not room.epoch then return false end
 now = clock()
@@ -71,6 +71,17 @@ end
 function act.revoked(...)
   local passes = { ... }
   for i = 1, #passes, 3 do revoke_again(passes[i], passes[i + 1], passes[i + 2]) end
+end
+
+function act.handed(...)
+  local handed = { ... }
+  for i = 1, #handed, 2 do
+    local number, to = handed[i], handed[i + 1]
+    local holder = call('ZRANGEBYSCORE', WAITING, number, number)[1]
+    if holder and holder ~= to then call('ZREM', WAITING, holder) end
+    call('ZREMRANGEBYSCORE', HANDED, number, number)
+    call('ZADD', HANDED, number, number .. ':' .. to)
+  end
 end
 
 act[ARGV[2]](unpack(ARGV, 3))

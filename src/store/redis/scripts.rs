@@ -5,7 +5,7 @@
 //! first write; what frees memory or only looks is not, or it could never drain.
 
 use crate::domain::autotune::{HOLD, LEFT, RISE, STEP};
-use crate::domain::line::{CHUNK, FORMER, JUMP, LOG_KEPT, REMEMBERED, SWEEP};
+use crate::domain::line::{CHUNK, FORMER, JUMP, LOG_KEPT, PRUNE, REMEMBERED, SWEEP};
 use crate::redis::Script;
 
 /// What a script may do, as Redis reads it in the first line.
@@ -33,6 +33,7 @@ pub(super) struct Scripts {
     pub(super) admit: Script,
     pub(super) end: Script,
     pub(super) extend: Script,
+    pub(super) hand_over: Script,
     pub(super) holder: Script,
     pub(super) log: Script,
     pub(super) hear: Script,
@@ -53,6 +54,7 @@ impl Scripts {
             admit: script(REFUSED_WHEN_FULL, &[PLACES, SPACE, REPORT, include_str!("admit.lua")]),
             end: script(ALLOWED_WHEN_FULL, &[PLACES, include_str!("end.lua")]),
             extend: script(ALLOWED_WHEN_FULL, &[PLACES, include_str!("extend.lua")]),
+            hand_over: script(REFUSED_WHEN_FULL, &[PLACES, SIGNS, ARRIVE, include_str!("hand_over.lua")]),
             holder: script(READS_ONLY, &[include_str!("holder.lua")]),
             log: script(READS_ONLY, &[include_str!("log.lua")]),
             hear: script(ALLOWED_WHEN_FULL, &[&tuning(), include_str!("hear.lua")]),
@@ -71,7 +73,7 @@ fn tuning() -> String {
 
 fn script(header: &str, parts: &[&str]) -> Script {
     let constants = format!(
-        "local CHUNK, SWEEP, LOG_KEPT, FORMER, REMEMBERED, JUMP = {CHUNK}, {SWEEP}, {LOG_KEPT}, {FORMER}, {}, {}",
+        "local CHUNK, SWEEP, PRUNE, LOG_KEPT, FORMER, REMEMBERED, JUMP = {CHUNK}, {SWEEP}, {PRUNE}, {LOG_KEPT}, {FORMER}, {}, {}",
         REMEMBERED.as_millis(),
         JUMP.as_millis()
     );

@@ -107,6 +107,10 @@ pub(super) fn put_back(back: &PutBack) -> Vec<Arg<'_>> {
             };
             [Arg::Text("passes")].into_iter().chain(passes.iter().flat_map(pass)).collect()
         }
+        PutBack::Handed(handed) => {
+            let one = |&(number, to): &(PlaceNumber, VisitorId)| [Arg::Number(number.0), Arg::Visitor(to)];
+            [Arg::Text("handed")].into_iter().chain(handed.iter().flat_map(one)).collect()
+        }
         PutBack::Revoked(passes) => {
             let pass = |pass: &Pass| {
                 [pass.number.0, pass.issued_at.as_millis(), pass.expires_at.as_millis()].map(Arg::Number)
@@ -167,6 +171,11 @@ fn turn(reply: &Value) -> Read<Turn> {
     })
 }
 
+/// A turn, or an empty list for none.
+pub(super) fn optional_turn(reply: &Value) -> Read<Option<Turn>> {
+    if list(reply)?.is_empty() { Ok(None) } else { turn(reply).map(Some) }
+}
+
 fn read_reason(reply: &Value) -> Read<Reason> {
     text(reply)?.chars().next().and_then(Reason::from_code).ok_or(Unexpected)
 }
@@ -195,8 +204,23 @@ pub(super) fn optional_visitor(reply: &Value) -> Read<Option<VisitorId>> {
     if text.is_empty() {
         return Ok(None);
     }
+    visitor(text).map(Some)
+}
+
+fn visitor(text: &str) -> Read<VisitorId> {
     let bytes = ORDERED.decode(text).map_err(|_| Unexpected)?;
-    bytes.try_into().map(|bytes| Some(VisitorId::from_bytes(bytes))).map_err(|_| Unexpected)
+    bytes.try_into().map(VisitorId::from_bytes).map_err(|_| Unexpected)
+}
+
+/// Members `number:visitor` with scores.
+pub(super) fn handed(reply: &Value) -> Read<Vec<(PlaceNumber, VisitorId)>> {
+    list(reply)?.chunks_exact(2).map(|pair| handed_number(text(&pair[0])?)).collect()
+}
+
+/// `number:visitor`
+fn handed_number(text: &str) -> Read<(PlaceNumber, VisitorId)> {
+    let (number, to) = text.split_once(':').ok_or(Unexpected)?;
+    Ok((PlaceNumber(digits(number)?), visitor(to)?))
 }
 
 /// Members with scores, of which the scores are place numbers.
@@ -230,10 +254,16 @@ pub(super) fn log_page(reply: &Value) -> Read<LogPage> {
 }
 
 fn log_entry(reply: &Value) -> Read<(u64, LogEntry)> {
-    let [seq, out, revoked] = list(reply)? else { return Err(Unexpected) };
+    let [seq, out, revoked, handed] = list(reply)? else { return Err(Unexpected) };
     let out = text(out)?.split_ascii_whitespace().map(|number| digits(number).map(PlaceNumber));
     let revoked = text(revoked)?.split_ascii_whitespace().map(revoked_pass);
-    Ok((number(seq)?, LogEntry { out: out.collect::<Read<_>>()?, revoked: revoked.collect::<Read<_>>()? }))
+    let handed = text(handed)?.split_ascii_whitespace().map(handed_number);
+    let entry = LogEntry {
+        out: out.collect::<Read<_>>()?,
+        revoked: revoked.collect::<Read<_>>()?,
+        handed: handed.collect::<Read<_>>()?,
+    };
+    Ok((number(seq)?, entry))
 }
 
 /// `number:issued_at:expires_at`

@@ -188,6 +188,25 @@ impl Store for Wire {
         over!(self, store, [room], store.extend(&room, visitor, by))
     }
 
+    async fn hand_over(
+        &self,
+        room: &RoomName,
+        from: VisitorId,
+        number: PlaceNumber,
+        to: VisitorId,
+    ) -> Result<Option<Turn>, StoreError> {
+        over!(self, store, [room], store.hand_over(&room, from, number, to))
+    }
+
+    async fn handed(
+        &self,
+        room: &RoomName,
+        after: PlaceNumber,
+        limit: usize,
+    ) -> Result<Vec<(PlaceNumber, VisitorId)>, StoreError> {
+        over!(self, store, [room], store.handed(&room, after, limit))
+    }
+
     async fn holder(&self, room: &RoomName, number: PlaceNumber) -> Result<Option<VisitorId>, StoreError> {
         over!(self, store, [room], store.holder(&room, number))
     }

@@ -1,5 +1,6 @@
 //! The contract, case by case; each runs over every store.
 
+mod handed;
 mod limits;
 mod line;
 mod losses;
@@ -57,6 +58,17 @@ over_every_store! {
         a_clock_set_back_neither_stops_the_line_nor_ticks_twice
         a_clock_set_forward_ends_no_pass_and_no_place
         leaving_is_remembered_an_hour
+    }
+    handed {
+        a_place_that_is_handed_over_stays_what_it_is_and_is_not_the_holders_before
+        one_of_two_who_take_a_place_has_it_and_taking_it_again_changes_nothing
+        a_called_place_is_claimed_by_who_takes_it
+        a_pass_goes_along_with_its_end_and_the_one_before_is_dead
+        a_late_returner_is_handed_over_as_such
+        what_is_over_or_anothers_is_not_handed_over
+        who_takes_a_place_keeps_it_by_being_there
+        a_place_goes_on_and_on_and_only_the_last_has_it
+        a_handed_place_does_not_come_back_to_who_had_it
     }
     losses {
         a_line_that_was_lost_comes_back_under_its_old_numbers

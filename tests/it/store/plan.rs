@@ -18,6 +18,8 @@ use super::world::{START, room, visitor};
 
 const OPERATIONS: usize = 200;
 const VISITORS: u16 = 24;
+/// Ids beside them that take places.
+const TAKERS: u16 = 40;
 /// Numbers that may have been given out by then.
 const NUMBERS: u64 = 60;
 
@@ -38,6 +40,9 @@ pub(crate) enum Step {
     AdmitFor(Known),
     End(VisitorId, Reason),
     Extend(VisitorId, Duration),
+    /// By who has the number to one visitor, then again to another.
+    HandOver(PlaceNumber, [VisitorId; 2]),
+    Handed(PlaceNumber, usize),
     Holder(PlaceNumber),
     Log(u64, usize),
     Waiting(PlaceNumber, usize),
@@ -84,6 +89,15 @@ impl Step {
             Self::AdmitFor(known) => told(&store.admit(room, Some(known)).await),
             Self::End(visitor, reason) => told(&store.end(room, *visitor, *reason).await),
             Self::Extend(visitor, by) => told(&store.extend(room, *visitor, *by).await),
+            Self::HandOver(number, takers) => {
+                let from = store.holder(room, *number).await.ok().flatten().unwrap_or(takers[1]);
+                let mut turns = Vec::new();
+                for &to in takers {
+                    turns.push(store.hand_over(room, from, *number, to).await);
+                }
+                told(&turns)
+            }
+            Self::Handed(after, limit) => told(&store.handed(room, *after, *limit).await),
             Self::Holder(number) => told(&store.holder(room, *number).await),
             Self::Log(after, limit) => told(&store.log(room, *after, *limit).await),
             Self::Waiting(after, limit) => told(&store.waiting(room, *after, *limit).await),
@@ -107,9 +121,10 @@ pub(crate) fn everything(settings: &Settings) -> Vec<Step> {
         Step::Log(0, usize::MAX),
         Step::Waiting(PlaceNumber(0), 20_000),
         Step::Revoked,
+        Step::Handed(PlaceNumber(0), 20_000),
     ];
     steps.extend((1..=NUMBERS).map(|number| Step::Holder(PlaceNumber(number))));
-    steps.push(Step::Look((0..VISITORS).map(visitor).collect()));
+    steps.push(Step::Look((0..VISITORS + TAKERS).map(visitor).collect()));
     steps.push(Step::Open(settings.clone()));
     steps
 }
@@ -143,6 +158,11 @@ impl Dice {
 
     fn visitor(&mut self) -> VisitorId {
         visitor(self.random.random_range(0..VISITORS))
+    }
+
+    /// Mostly an id that never had a place.
+    fn taker(&mut self) -> VisitorId {
+        visitor(self.random.random_range(VISITORS..VISITORS + TAKERS))
     }
 
     fn few<T>(&mut self, mut one: impl FnMut(&mut Self) -> T) -> Vec<T> {
@@ -242,10 +262,13 @@ impl Dice {
             104..=113 => Step::Join(self.few(|dice| (dice.visitor(), Intent::Rejoin))),
             114..=143 => Step::Look(self.few(Self::visitor)),
             144..=159 => Step::Seen(self.few(Self::sign)),
-            160..=171 => Step::End(self.visitor(), self.reason()),
+            160..=169 => Step::End(self.visitor(), self.reason()),
+            170..=171 => Step::HandOver(PlaceNumber(self.upto(NUMBERS)), [self.taker(), self.taker()]),
             172..=178 => Step::Extend(self.visitor(), self.ms(0, 90_000)),
             179..=182 => Step::Holder(PlaceNumber(self.upto(NUMBERS))),
-            183..=187 => Step::Log(self.upto(40), self.upto(9) as usize),
+            183 => Step::HandOver(PlaceNumber(self.upto(NUMBERS)), [self.taker(), self.taker()]),
+            184 => Step::Handed(PlaceNumber(self.upto(NUMBERS)), self.upto(9) as usize),
+            185..=187 => Step::Log(self.upto(40), self.upto(9) as usize),
             188..=190 => Step::Waiting(PlaceNumber(self.upto(NUMBERS)), self.upto(9) as usize),
             191..=192 => Step::Revoked,
             193..=195 => Step::Change(self.changes()),
@@ -285,7 +308,8 @@ impl Dice {
     }
 
     fn memory(&mut self) -> PutBack {
-        match self.upto(4) {
+        match self.upto(5) {
+            5 => PutBack::Handed(self.few(|dice| (PlaceNumber(1 + dice.upto(NUMBERS)), dice.visitor()))),
             4 => PutBack::Revoked(self.few(|dice| {
                 let [issued_at, expires_at] = [0, 30_000]
                     .map(|least| Timestamp::from_millis(START.as_millis() + least + dice.upto(120_000)));

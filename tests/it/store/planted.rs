@@ -57,9 +57,13 @@ enum Bug {
     ClockIsBelieved,
     /// Redis keeps the oldest slice of signs of life only.
     SlicesAreForgotten,
+    /// A place is taken from whoever has it, by whoever once was told of it.
+    OldLinksWork,
+    /// Who has another's number now is not told to gates that start.
+    HandedIsForgotten,
 }
 
-const BUGS: [Bug; 15] = [
+const BUGS: [Bug; 17] = [
     Bug::JoinIsNotIdempotent,
     Bug::ArrivalsAreReversed,
     Bug::TickActsTwice,
@@ -75,6 +79,8 @@ const BUGS: [Bug; 15] = [
     Bug::EveryWordIsGood,
     Bug::ClockIsBelieved,
     Bug::SlicesAreForgotten,
+    Bug::OldLinksWork,
+    Bug::HandedIsForgotten,
 ];
 
 /// Leaves one record in each field of signs of life, the one that ends first.
@@ -289,6 +295,33 @@ impl Store for Faulty {
         by: Duration,
     ) -> Result<Option<Pass>, StoreError> {
         self.inner.extend(room, visitor, by).await
+    }
+
+    async fn hand_over(
+        &self,
+        room: &RoomName,
+        from: VisitorId,
+        number: PlaceNumber,
+        to: VisitorId,
+    ) -> Result<Option<Turn>, StoreError> {
+        let handed = self.inner.hand_over(room, from, number, to).await?;
+        if self.bug == Bug::OldLinksWork
+            && handed.is_none()
+            && let Some(holder) = self.inner.holder(room, number).await?
+        {
+            return self.inner.hand_over(room, holder, number, to).await;
+        }
+        Ok(handed)
+    }
+
+    async fn handed(
+        &self,
+        room: &RoomName,
+        after: PlaceNumber,
+        limit: usize,
+    ) -> Result<Vec<(PlaceNumber, VisitorId)>, StoreError> {
+        let handed = self.inner.handed(room, after, limit).await?;
+        Ok(if self.bug == Bug::HandedIsForgotten { Vec::new() } else { handed })
     }
 
     async fn holder(&self, room: &RoomName, number: PlaceNumber) -> Result<Option<VisitorId>, StoreError> {

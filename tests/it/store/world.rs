@@ -181,6 +181,16 @@ impl World {
         self.store.end(&room(), visitor(n), reason).await.expect("ended").map(|number| number.0)
     }
 
+    /// `to` takes `from`'s place.
+    pub(crate) async fn hand_over(&self, from: u16, number: u64, to: u16) -> Option<Turn> {
+        let handed = self.store.hand_over(&room(), visitor(from), PlaceNumber(number), visitor(to)).await;
+        handed.expect("asked")
+    }
+
+    pub(crate) async fn handed(&self) -> Vec<(PlaceNumber, VisitorId)> {
+        self.store.handed(&room(), PlaceNumber(0), 20_000).await.expect("read")
+    }
+
     pub(crate) async fn seen(&self, signs: &[(u64, Timestamp)]) {
         let signs: Vec<_> = signs.iter().map(|&(number, at)| (PlaceNumber(number), at)).collect();
         self.store.seen(&room(), &signs).await.expect("seen");
@@ -238,6 +248,8 @@ pub(crate) async fn expect_no_room(store: &dyn Store, room: &RoomName) {
     assert_eq!(store.admit(room, None).await.map(drop), gone);
     assert_eq!(store.end(room, visitor(1), Reason::Left).await.map(drop), gone);
     assert_eq!(store.extend(room, visitor(1), SECOND).await.map(drop), gone);
+    assert_eq!(store.hand_over(room, visitor(1), number, visitor(2)).await.map(drop), gone);
+    assert_eq!(store.handed(room, PlaceNumber(0), 1).await.map(drop), gone);
     assert_eq!(store.holder(room, number).await.map(drop), gone);
     assert_eq!(store.log(room, 0, 1).await.map(drop), gone);
     assert_eq!(store.waiting(room, PlaceNumber(0), 1).await.map(drop), gone);
