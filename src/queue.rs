@@ -13,6 +13,7 @@
 mod arrivals;
 mod arrive;
 mod driver;
+mod handed;
 mod heartbeat;
 mod recovery;
 mod stock;
@@ -43,6 +44,7 @@ use crate::store::{Overrides, Store, StoreError};
 
 use arrivals::{Arrivals, Wish};
 pub use arrive::{Arrived, Caller, How, SealedPass, SealedPlace};
+use handed::Handed;
 use heartbeat::{Heard, Heartbeats};
 use recovery::Memory;
 use stock::Stock;
@@ -110,6 +112,7 @@ pub struct Room {
     waits: Mutex<Histogram<u64>>,
     /// Passes that ended before their time, until their own end.
     revoked: DashMap<(PlaceNumber, Timestamp), Timestamp>,
+    handed: Handed,
     stock: Stock,
     cancel: CancellationToken,
     stopped: CancellationToken,
@@ -133,6 +136,7 @@ impl Room {
             changes: AtomicU64::new(0),
             waits: Mutex::new(Histogram::new_with_max(LONGEST_WAIT_MS, 2).expect("fixed bounds")),
             revoked: DashMap::new(),
+            handed: Handed::default(),
             stock: Stock::default(),
             cancel: CancellationToken::new(),
             stopped: CancellationToken::new(),
@@ -467,6 +471,7 @@ impl Room {
         let epoch = Epoch(self.now().as_millis());
         self.store.clear(&name, epoch, self.view.load().epoch).await?;
         self.memory.clear(epoch);
+        self.handed.clear();
         let rank = Arc::new(Rank::new());
         self.heartbeats.clear();
         self.view.rcu(|view| View { epoch, rank: Arc::clone(&rank), ..View::clone(view) });

@@ -96,6 +96,9 @@ impl Room {
         if let Some(arrived) = self.in_view(caller.place, caller.pass, how, now, &chance) {
             return arrived;
         }
+        // What became another's is as good as none.
+        let place = caller.place.filter(|p| !self.is_away(p));
+        let caller = &Caller { place, ..*caller };
         if how == How::Poll
             && let Some(left) = caller.place.and_then(|p| self.too_early_out(&p.place, now))
         {
@@ -145,7 +148,11 @@ impl Room {
         if let Some(sealed) = pass.filter(|p| self.admits(p.epoch, &p.pass, now)) {
             return Some(Arrived::Admitted(Some(sealed)));
         }
-        let place = place?.place;
+        let sealed = place?;
+        if self.is_away(&sealed) {
+            return (how != How::Join).then_some(Arrived::Ended(Reason::Moved));
+        }
+        let place = sealed.place;
         let poll = match how {
             How::Poll => self.poll(place, now, chance()),
             How::Join | How::Pass => self.show(place, now, chance()),
@@ -157,6 +164,16 @@ impl Room {
             Poll::TooEarly(left) => Some(Arrived::TooEarly(left)),
             Poll::Out => None,
         }
+    }
+
+    /// Whether a place is another's now.
+    fn is_away(&self, sealed: &SealedPlace) -> bool {
+        self.is_handed_away(sealed.place.epoch, sealed.place.number, sealed.visitor)
+    }
+
+    /// What the taker of a place is, from the store's word.
+    pub fn taken(&self, taker: &Caller, turn: Turn, now: Timestamp, chance: impl Fn() -> f64) -> Arrived {
+        self.arrived(taker, Ok(turn), self.view().epoch, now, chance)
     }
 
     /// Whether a pass that is used now is to be prolonged.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Room, View, arrivals, recovery};
+use super::{Room, View, arrivals, handed, recovery};
 use crate::domain::estimate::Estimate;
 use crate::domain::id::{Epoch, PlaceNumber};
 use crate::domain::line::Standing;
@@ -102,6 +102,7 @@ async fn come_back(room: &Room, state: &mut State, report: Report) -> Result<Dur
     let left = standing.recovering_until.since(standing.now);
     if standing.epoch != room.view().epoch {
         room.heartbeats.clear();
+        room.handed.clear();
         (state.epoch, state.log_seq) = (standing.epoch, standing.log_seq);
     }
     room.view.rcu(|view| {
@@ -175,7 +176,9 @@ async fn snapshot(room: &Room, state: &mut State, standing: &Standing) -> Result
     room.heartbeats.clear();
     if standing.epoch != state.epoch {
         room.memory.clear(standing.epoch);
+        room.handed.clear();
     }
+    handed::read(room, standing.now).await?;
     (state.epoch, state.log_seq) = (standing.epoch, standing.log_seq);
     (state.recoveries, state.told) = (standing.recoveries, standing.recoveries);
     Ok(Arc::new(rank))
@@ -201,6 +204,9 @@ async fn follow(room: &Room, state: &mut State, report: &Report) -> Result<Arc<R
         for pass in entries.iter().flat_map(|(_, entry)| &entry.revoked) {
             room.revoke_here(pass);
         }
+        for &(number, to) in entries.iter().flat_map(|(_, entry)| &entry.handed) {
+            room.handed.note(number, to, report.standing.now);
+        }
         seq = last;
     }
     state.log_seq = seq;
@@ -218,6 +224,7 @@ fn publish(room: &Room, state: &mut State, report: Report, mut rank: Arc<Rank>, 
     }
     if standing.tick.is_multiple_of(64) {
         room.memory.forget_ended(standing.now);
+        room.handed.forget(&rank, standing.now);
     }
     room.revoked.retain(|_, until| standing.now < *until);
     let recovered = old.degraded && old.standing.is_some();

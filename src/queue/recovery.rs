@@ -13,7 +13,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::driver::State;
-use super::{Room, View};
+use super::{Room, View, handed};
 use crate::domain::id::{Epoch, PlaceNumber, VisitorId};
 use crate::domain::line::{CHUNK, Known, PutBack, Standing};
 use crate::domain::pass::Pass;
@@ -228,6 +228,7 @@ pub(super) async fn put_back(room: &Room, state: &mut State, report: &Report) ->
         if same {
             put_out_back(room, &view.rank).await?;
             drop_out(room, &view.rank).await?;
+            handed::put_back(room, &view.rank).await?;
             put_overrides_back(room, &view, report).await?;
         }
         put_revoked_back(room).await?;
