@@ -15,6 +15,7 @@ pub mod bench;
 mod body;
 mod decide;
 mod forward;
+mod hand_over;
 mod health;
 mod kind;
 mod lane;

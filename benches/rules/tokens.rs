@@ -32,7 +32,7 @@ pub(crate) fn page(c: &mut Criterion) {
         degraded: false,
         message: Some("Doors open at noon."),
         return_to: "/events/1/seats",
-        status_url: "/queue/status?room=main",
+        can_move: true,
         stock: None,
         opens_in: None,
     };

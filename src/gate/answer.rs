@@ -245,7 +245,7 @@ impl Gate {
             stock: site.room.stock(now),
             opens_in: view.opening(now).map(|opening| opening.at.since(now)),
             return_to,
-            status_url: &site.status_url,
+            can_move: config.session_header.is_none(),
         };
         let status = match arrived {
             Arrived::Full => StatusCode::SERVICE_UNAVAILABLE,
@@ -346,7 +346,7 @@ fn state(arrived: &Arrived) -> &'static str {
         Arrived::Nobody | Arrived::TooEarly(_) | Arrived::TooMany => "none",
         Arrived::Waiting(_) | Arrived::Away => "waiting",
         Arrived::Admitted(_) => "admitted",
-        Arrived::Ended(Reason::Left) => "left",
+        Arrived::Ended(Reason::Left | Reason::Moved) => "left",
         Arrived::Ended(_) => "expired",
         Arrived::Full => "full",
         Arrived::Closed => "closed",
@@ -370,13 +370,13 @@ fn seen(arrived: &Arrived, sold_out: bool) -> View {
     }
 }
 
-fn json(body: &impl Serialize) -> Reply {
+pub(super) fn json(body: &impl Serialize) -> Reply {
     let mut text = Vec::with_capacity(USUAL_JSON);
     serde_json::to_writer(&mut text, body).expect("plain data serialises");
     Reply::own(text)
 }
 
-fn html(status: StatusCode, page: Page) -> Response<Reply> {
+pub(super) fn html(status: StatusCode, page: Page) -> Response<Reply> {
     let mut headers = HeaderMap::new();
     page.write_headers(&mut headers);
     let mut response = Response::new(Reply::own(page.body));
@@ -386,7 +386,7 @@ fn html(status: StatusCode, page: Page) -> Response<Reply> {
 }
 
 /// What every answer of the gate's own carries.
-fn own_headers(headers: &mut HeaderMap) {
+pub(super) fn own_headers(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(VARY, HeaderValue::from_static("Cookie, Accept-Language, Accept"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

@@ -49,6 +49,7 @@ impl Gate {
         match endpoint {
             Endpoint::Unknown => return self.problem(headers, false, kind::NOT_FOUND),
             Endpoint::Authz => return self.authz(&parts, peer, address).await,
+            Endpoint::Move => return self.move_call(parts, body, address).await,
             _ => {}
         }
         if let Some(method) = endpoint.method().filter(|method| *method != parts.method) {
@@ -190,7 +191,7 @@ impl Gate {
     }
 
     /// Reads a body that is as small as a head and has a head's time.
-    async fn read_small(&self, body: Incoming) -> Result<Bytes, Kind> {
+    pub(super) async fn read_small(&self, body: Incoming) -> Result<Bytes, Kind> {
         let body = Limited::new(body, BODY).collect();
         let body = tokio::time::timeout(self.config.limits.head_timeout, body).await;
         Ok(body.map_err(|_| kind::SLOW_BODY)?.map_err(|_| kind::BAD_REQUEST)?.to_bytes())
@@ -205,11 +206,8 @@ impl Gate {
         let language = language.ok_or(kind::BAD_REQUEST)?;
         let back = field(&form, "return_to").filter(|path| target::is_local(path));
         let back = back.and_then(|path| HeaderValue::try_from(path).ok());
-        let mut response = Response::new(Reply::empty());
-        *response.status_mut() = StatusCode::SEE_OTHER;
+        let mut response = see_other(back);
         let headers = response.headers_mut();
-        headers.insert(LOCATION, back.unwrap_or(HeaderValue::from_static("/")));
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let secure = if self.config.is_tls_for_visitors() { "; Secure" } else { "" };
         let tag = language.tag();
         // Not HttpOnly: the app's own script may follow it.
@@ -227,7 +225,7 @@ impl Gate {
         Visitor::read(fields, &site.room.config(), &site.names, &self.seal.load(), now)
     }
 
-    fn site_of(&self, parts: &Parts, named: Option<&str>) -> Result<Arc<Site>, Kind> {
+    pub(super) fn site_of(&self, parts: &Parts, named: Option<&str>) -> Result<Arc<Site>, Kind> {
         let named = named.or_else(|| room_in(parts.uri.query()?));
         self.site_called(named, &parts.headers, || request::host(parts))
     }
@@ -254,7 +252,7 @@ impl Gate {
     }
 
     /// Refuses what another site's page sends with this visitor's cookies.
-    fn same_site(&self, parts: &Parts) -> Result<(), Kind> {
+    pub(super) fn same_site(&self, parts: &Parts) -> Result<(), Kind> {
         let headers = &parts.headers;
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         if let Some(site) = text("sec-fetch-site") {
@@ -274,8 +272,18 @@ impl Gate {
     }
 }
 
+/// Sends a browser on; to the front page where the way is not known.
+pub(super) fn see_other(to: Option<HeaderValue>) -> Response<Reply> {
+    let mut response = Response::new(Reply::empty());
+    *response.status_mut() = StatusCode::SEE_OTHER;
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, to.unwrap_or(HeaderValue::from_static("/")));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 /// A field of `application/x-www-form-urlencoded`; what is no text is none.
-fn field(form: &[u8], name: &str) -> Option<String> {
+pub(super) fn field(form: &[u8], name: &str) -> Option<String> {
     let pairs = form.split(|&b| b == b'&').filter_map(|pair| {
         let at = pair.iter().position(|&b| b == b'=')?;
         Some((&pair[..at], &pair[at + 1..]))

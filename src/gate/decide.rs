@@ -11,6 +11,8 @@ pub(super) enum Endpoint {
     Draw,
     /// The language of the pages is chosen.
     Language,
+    /// A place goes to another device.
+    Move,
     Authz,
     /// Any other path below `/queue/`.
     Unknown,
@@ -30,6 +32,7 @@ impl Endpoint {
             "leave" => Self::Leave,
             "draw" => Self::Draw,
             "language" => Self::Language,
+            "move" => Self::Move,
             "authz" => Self::Authz,
             _ if rest.starts_with("authz/") => Self::Authz,
             // Not plain: an app may have such a path, the gate does not.
@@ -38,12 +41,12 @@ impl Endpoint {
         })
     }
 
-    /// The one method it takes; `None` = any.
+    /// The one method it takes; `None` = more than one.
     pub(super) fn method(self) -> Option<http::Method> {
         match self {
             Self::Status | Self::Draw => Some(http::Method::GET),
             Self::Join | Self::Leave | Self::Language => Some(http::Method::POST),
-            Self::Authz | Self::Unknown => None,
+            Self::Move | Self::Authz | Self::Unknown => None,
         }
     }
 }

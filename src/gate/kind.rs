@@ -40,6 +40,29 @@ kinds! {
     TIMEOUT = GATEWAY_TIMEOUT, "upstream_timeout", UpstreamTimeout, Some(ErrorKind::Unreachable);
 }
 
+/// A link that takes a place to another device and is none, of another room, or over.
+pub(super) const BAD_LINK: Kind = Kind {
+    code: "bad_link",
+    detail: Some("this is no link of this room, or it is older than five minutes"),
+    ..BAD_REQUEST
+};
+/// A link whose place is not its holder's any more.
+pub(super) const PLACE_GONE: Kind = Kind {
+    status: StatusCode::CONFLICT,
+    code: "place_gone",
+    detail: Some("the place was taken already, or has ended"),
+    page: None,
+    ..BAD_REQUEST
+};
+/// Somebody without an id would take a place and have nothing to keep it by.
+pub(super) const NO_VISITOR: Kind = Kind {
+    status: StatusCode::CONFLICT,
+    code: "no_visitor",
+    detail: Some("ask with the visitor id that an earlier answer gave"),
+    page: None,
+    ..BAD_REQUEST
+};
+
 /// A request that nobody may guess the meaning of, and what was wrong with it.
 pub(super) fn malformed(why: &'static str) -> Kind {
     Kind { detail: Some(why), ..BAD_REQUEST }

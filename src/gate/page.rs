@@ -8,6 +8,7 @@
 //! knowing what loses the place).
 
 mod language;
+pub mod moving;
 pub mod own;
 pub mod preview;
 mod template;
@@ -66,6 +67,8 @@ pub enum View {
     Revoked,
     /// The app said that the visit is done.
     Completed,
+    /// Taken to another device.
+    Moved,
     /// Left by its own act.
     Left,
     /// The room takes nobody.
@@ -76,7 +79,7 @@ pub enum View {
 
 impl View {
     /// Every view, in the order of their declaration.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::None,
         Self::Waiting,
         Self::Near,
@@ -86,6 +89,7 @@ impl View {
         Self::PassEnded,
         Self::Revoked,
         Self::Completed,
+        Self::Moved,
         Self::Left,
         Self::Closed,
         Self::Full,
@@ -104,6 +108,7 @@ impl View {
             Self::PassEnded => "pass_ended",
             Self::Revoked => "revoked",
             Self::Completed => "completed",
+            Self::Moved => "moved",
             Self::Left => "left",
             Self::Closed => "closed",
             Self::Full => "full",
@@ -117,6 +122,7 @@ impl View {
             Reason::Evicted => Self::Evicted,
             Reason::Missed => Self::Missed,
             Reason::PassEnded => Self::PassEnded,
+            Reason::Moved => Self::Moved,
             Reason::Left => Self::Left,
             Reason::Revoked => Self::Revoked,
             Reason::Completed => Self::Completed,
@@ -132,7 +138,13 @@ impl View {
     const fn is_over(self) -> bool {
         matches!(
             self,
-            Self::Evicted | Self::Missed | Self::PassEnded | Self::Revoked | Self::Completed | Self::Left
+            Self::Evicted
+                | Self::Missed
+                | Self::PassEnded
+                | Self::Revoked
+                | Self::Completed
+                | Self::Moved
+                | Self::Left
         )
     }
 }
@@ -170,8 +182,8 @@ pub struct Shown<'a> {
     pub opens_in: Option<Duration>,
     /// Path on this site that the visitor wanted; anything else is left out.
     pub return_to: &'a str,
-    /// Where the script asks, for example `/queue/status?room=main`.
-    pub status_url: &'a str,
+    /// A place here can go to another device.
+    pub can_move: bool,
 }
 
 /// Why a page shows an error.
@@ -234,12 +246,13 @@ impl Page {
 #[derive(Debug)]
 pub struct Pages {
     /// By [`Language`], then by [`View`].
-    waiting: [[Template; 12]; 5],
+    waiting: [[Template; 13]; 5],
     /// By [`Language`], then by [`ErrorKind`].
     errors: [[Template; 4]; 5],
     waiting_csp: HeaderValue,
     error_csp: HeaderValue,
     own_csp: HeaderValue,
+    moving: moving::Press,
     /// The style with the names that it was written with, for pages of operators' own.
     own_style: String,
 }
@@ -251,7 +264,7 @@ impl Default for Pages {
 }
 
 impl Pages {
-    /// Prepares the embedded pages: 80 templates, a megabyte.
+    /// Prepares the embedded pages: 85 templates, a megabyte.
     #[must_use]
     pub fn new() -> Self {
         let press = Press::new();
@@ -261,6 +274,7 @@ impl Pages {
             waiting_csp: csp(Some(&press.script), &press.style),
             error_csp: csp(None, &press.style),
             own_csp: own::csp(&hash(&press.script)),
+            moving: moving::Press::new(&press.style),
             own_style: small_style(),
         }
     }
@@ -314,7 +328,6 @@ impl Shown<'_> {
         match hole {
             Hole::Title => self.push_title(words, out),
             Hole::Room => _ = push_escaped(out, self.room, usize::MAX),
-            Hole::StatusUrl => _ = push_escaped(out, self.status_url, usize::MAX),
             Hole::ReturnTo => push_return_to(out, self.return_to),
             Hole::PositionValue => self.position.into_iter().for_each(|n| push_digits(out, n)),
             Hole::FirstPosition => self.first_position.into_iter().for_each(|n| push_digits(out, n)),
@@ -324,6 +337,7 @@ impl Shown<'_> {
             Hole::Wait => words.push_wait(out, self.eta_seconds),
             Hole::Message => push_message(out, self.message.unwrap_or_default()),
             Hole::Stock => self.stock.into_iter().for_each(|n| words.push_count(out, n)),
+            Hole::NotMoving => out.push_str(hidden_unless(self.can_move)),
             Hole::NotOpening => out.push_str(hidden_unless(self.opens_in.is_some())),
             Hole::Opening => {
                 let seconds = self.opens_in.map_or(0, |wait| millis(wait).div_ceil(1_000));
@@ -491,9 +505,13 @@ fn small_style() -> String {
 
 /// The same, its own names cut short.
 fn style() -> String {
+    shorten(small_style())
+}
+
+fn shorten(style: String) -> String {
     let shorten =
         |text: String, (n, name): (usize, &&str)| text.replace(*name, &format!("--{}", &SHORT[n..=n]));
-    COLOURS.iter().enumerate().fold(small_style(), shorten)
+    COLOURS.iter().enumerate().fold(style, shorten)
 }
 
 /// How a policy names a style or script.

@@ -9,9 +9,9 @@
 //! version 1 | key id 4 | purpose 1 | room length 1, room | epoch 8 | number 8
 //! | visitor 16 | time 8 | time 8 | count 8 | text length 2, text | HMAC 32
 //! ```
-//! Integers are big-endian. The text is where the visitor wants to go; only a
-//! visitor's token has one. A place's count is two: the position first shown in the
-//! upper half, the one last shown in the lower.
+//! Integers are big-endian. The text is where the visitor wants to go; only
+//! tokens of visitors and links have one. A place's count is two: the position first shown in the
+//! upper half, the one last shown in the lower; so is a link's.
 //!
 //! ```text
 //! at most 32 + 2,048 bytes of room and text: 2,904 characters, which a cookie can hold
@@ -48,6 +48,19 @@ enum Purpose {
     Visitor = 1,
     Place = 2,
     Pass = 3,
+    /// A place on its way to another device.
+    Link = 4,
+}
+
+/// What takes a place to another device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SealedLink {
+    /// Who has the place.
+    pub(crate) visitor: VisitorId,
+    pub(crate) place: Presented,
+    pub(crate) expires_at: Timestamp,
+    /// Where its holder wants to go.
+    pub(crate) go: Option<Box<str>>,
 }
 
 /// The fields of every token; unused ones are zero.
@@ -59,6 +72,18 @@ struct Fields {
     first: u64,
     second: u64,
     count: u64,
+}
+
+impl Fields {
+    fn place(&self) -> Presented {
+        Presented {
+            epoch: Epoch(self.epoch),
+            number: PlaceNumber(self.number),
+            joined_at: Timestamp::from_millis(self.first),
+            position: self.count & LOW,
+            first: self.count >> 32,
+        }
+    }
 }
 
 #[derive(Clone)]
@@ -130,6 +155,38 @@ impl Seal {
         self.seal(Purpose::Pass, room, &fields, "")
     }
 
+    pub(crate) fn link(&self, room: &RoomName, link: &SealedLink) -> String {
+        let fields = Fields {
+            epoch: link.place.epoch.0,
+            number: link.place.number.0,
+            visitor: *link.visitor.as_bytes(),
+            first: link.place.joined_at.as_millis(),
+            second: link.expires_at.as_millis(),
+            count: pair(link.place.first, link.place.position),
+        };
+        let go = link.go.as_deref().filter(|go| go.len() <= MAX_GO).unwrap_or_default();
+        self.seal(Purpose::Link, room, &fields, go)
+    }
+
+    /// A link, unless it is over.
+    pub(crate) fn open_link(&self, room: &RoomName, token: &[u8], now: Timestamp) -> Option<SealedLink> {
+        let (fields, go) = self.open(Purpose::Link, room, token)?;
+        let expires_at = Timestamp::from_millis(fields.second);
+        (now < expires_at).then(|| SealedLink {
+            visitor: VisitorId::from_bytes(fields.visitor),
+            place: fields.place(),
+            expires_at,
+            go,
+        })
+    }
+
+    /// The id under which a visitor has what it takes with a link: the same for
+    /// the same two, another for any other.
+    pub(crate) fn taker(&self, visitor: VisitorId, link: &[u8]) -> VisitorId {
+        let digest = self.current.sign(&[b"usher taker\0", &visitor.as_bytes()[..], link].concat());
+        VisitorId::from_bytes(digest[..16].try_into().expect("a digest is longer"))
+    }
+
     /// The visitor, and where it wants to go.
     pub(crate) fn open_visitor(
         &self,
@@ -144,13 +201,7 @@ impl Seal {
         let (fields, _) = self.open(Purpose::Place, room, token)?;
         Some(SealedPlace {
             visitor: VisitorId::from_bytes(fields.visitor),
-            place: Presented {
-                epoch: Epoch(fields.epoch),
-                number: PlaceNumber(fields.number),
-                joined_at: Timestamp::from_millis(fields.first),
-                position: fields.count & LOW,
-                first: fields.count >> 32,
-            },
+            place: fields.place(),
             seen_at: Timestamp::from_millis(fields.second),
         })
     }

@@ -22,6 +22,7 @@ use super::visitor::{Carrier, Fields, Visitor, text_id};
 use super::{Gate, kind, new_visitor, request};
 use crate::config::OnStoreDown;
 use crate::domain::id::VisitorId;
+use crate::domain::pass::Pass;
 use crate::domain::place::{Intent, Reason, Turn};
 use crate::domain::time::Timestamp;
 
@@ -154,6 +155,11 @@ impl Gate {
         page: bool,
         now: Timestamp,
     ) -> Arrived {
+        if page && has_moved(site, visitor) {
+            // Told once: by its next visit this device is a newcomer.
+            *visitor = Visitor { carrier: visitor.carrier, id: None, go: None, place: None, pass: None };
+            return Arrived::Ended(Reason::Moved);
+        }
         let may_have_turn = visitor.place.is_some() || visitor.carrier == Carrier::Session;
         match (page, may_have_turn) {
             (true, _) => self.arrive(site, visitor, address, How::Join, now).await,
@@ -428,10 +434,21 @@ impl Gate {
 
     /// The pass dies here at once; the store is told until it hears.
     pub(super) fn end_in_background(self: &Arc<Self>, site: &Arc<Site>, sealed: SealedPass) {
+        self.end_when_heard(site, sealed.visitor, Some(sealed.pass), Reason::Completed);
+    }
+
+    /// Tells the store until it hears that a place or pass is over.
+    pub(super) fn end_when_heard(
+        self: &Arc<Self>,
+        site: &Arc<Site>,
+        visitor: VisitorId,
+        pass: Option<Pass>,
+        reason: Reason,
+    ) {
         let site = Arc::clone(site);
         self.tasks.spawn(async move {
             for _ in 0..240 {
-                let ended = site.room.end(sealed.visitor, Some(&sealed.pass), Reason::Completed).await;
+                let ended = site.room.end(visitor, pass.as_ref(), reason).await;
                 if ended.is_ok() {
                     return;
                 }
@@ -469,6 +486,13 @@ impl Gate {
             }
         });
     }
+}
+
+/// Whether what the visitor had is on another device now.
+fn has_moved(site: &Site, visitor: &Visitor) -> bool {
+    let place = visitor.place.map(|p| (p.place.epoch, p.place.number, p.visitor));
+    let held = place.or(visitor.pass.map(|p| (p.epoch, p.pass.number, p.visitor)));
+    held.is_some_and(|(epoch, number, visitor)| site.room.is_handed_away(epoch, number, visitor))
 }
 
 /// Adds the visitor's tokens to the app's answer. One that carries a cookie of

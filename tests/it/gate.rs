@@ -8,6 +8,7 @@ mod doors;
 mod forward;
 mod identity;
 mod line;
+mod moving;
 mod opening;
 mod operators;
 mod own_page;

@@ -200,3 +200,40 @@ async fn a_crowd_loses_nothing_to_a_killed_gate_and_a_killed_redis() {
     let told: Value = serde_json::from_str(&told).expect("a report");
     assert_eq!(told["ok"], true, "{told}");
 }
+
+#[tokio::test]
+async fn a_place_that_moved_is_so_at_every_gate_and_at_one_that_starts() {
+    if skipped() {
+        return;
+    }
+    let (redis, app) = (durable_redis(), FakeApp::start().await);
+    let [mut a, b] = two_gates(&redis, &app, UNPACED).await;
+    a.act("pause").await;
+    let mut old = a.client();
+    let place = stand(&mut old).await;
+    let mut behind = b.client();
+    stand(&mut behind).await;
+    let link = old.get("/queue/move").await.json()["token"].as_str().expect("a token").to_owned();
+    let mut new = b.client();
+    new.get("/queue/move").await;
+    let body = serde_json::json!({"token": link}).to_string();
+    let taken = until("the store's answer", async || {
+        let answer = new.post("/queue/move", &body).await;
+        assert!(matches!(answer.status, 200 | 503), "{}", answer.text());
+        (answer.status == 200).then(|| answer.json())
+    })
+    .await;
+    assert_eq!(taken["number"], place["number"]);
+    until("the other gate knows", async || (old.status().await["reason"] == "moved").then_some(())).await;
+    let mut new = new.at(a.address());
+    assert_eq!(position(&new.status().await), 1);
+    a.restart().await;
+    assert_eq!(old.status().await["reason"], "moved", "read with the line");
+    assert_eq!(position(&new.status().await), 1);
+    b.act("resume").await;
+    new.until_state("admitted").await;
+    behind.until_state("admitted").await;
+    assert_eq!(old.status().await["reason"], "moved");
+    let room = a.after_two_ticks().await;
+    assert_eq!((&room["active"], &room["joined_total"]), (&serde_json::json!(2), &serde_json::json!(2)));
+}

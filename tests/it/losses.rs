@@ -232,3 +232,29 @@ async fn who_polls_when_told_over_one_connection_is_never_too_early() {
         tokio::time::sleep(Duration::from_millis(told["poll_after_ms"].as_u64().expect("a pause"))).await;
     }
 }
+
+#[tokio::test]
+async fn a_place_that_moved_does_not_come_back_to_the_device_before() {
+    if skipped() {
+        return;
+    }
+    let (redis, app) = (RedisServer::start(), FakeApp::start().await);
+    let (a, b) = (gate(&redis, &app, "").await, gate(&redis, &app, "").await);
+    a.act("pause").await;
+    let (mut old, mut behind) = (a.client(), b.client());
+    let place = number(&old.stand().await);
+    let second = number(&behind.stand().await);
+    let link = old.get("/queue/move").await.json()["token"].as_str().expect("a token").to_owned();
+    let mut new = b.client();
+    new.get("/queue/move").await;
+    let body = serde_json::json!({"token": link}).to_string();
+    until("the move", DEADLINE, async || (new.post("/queue/move", &body).await.status == 200).then_some(()))
+        .await;
+    until("the other gate knows", DEADLINE, async || (old.status().await["reason"] == "moved").then_some(()))
+        .await;
+    redis.command(&["FLUSHALL"]);
+    come_back(&[&a, &b], &mut [&mut old, &mut behind, &mut new]).await;
+    assert_eq!((number(&new.status().await), number(&behind.status().await)), (place, second));
+    assert_eq!(old.status().await["reason"], "moved");
+    assert_eq!(a.after_two_ticks().await["waiting"], 2);
+}

@@ -120,7 +120,7 @@
   }
 
   function next() {
-    if (joined) return ask(data.statusUrl);
+    if (joined) return ask(`/queue/status?room=${data.room}`);
     const wanted = find('[name=return_to]').value;
     const way = wanted === '.' ? location.pathname + location.search : wanted;
     ask('/queue/join', { room: data.room, return_to: way || undefined });

@@ -236,7 +236,7 @@ pub const EXAMPLE: Shown<'static> = Shown {
     stock: Some(128),
     opens_in: None,
     return_to: "/events/1?seats=2",
-    status_url: "/queue/status?room=main",
+    can_move: true,
 };
 
 /// Judges every page that the settings name.

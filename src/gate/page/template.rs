@@ -12,8 +12,6 @@ pub(super) enum Hole {
     Title,
     /// The room's name.
     Room,
-    /// Where the script asks.
-    StatusUrl,
     /// Where the visitor wanted to go.
     ReturnTo,
     /// The position as digits.
@@ -32,6 +30,8 @@ pub(super) enum Hole {
     Stock,
     /// The operator's message.
     Message,
+    /// ` hidden` where a place cannot go to another device.
+    NotMoving,
     /// ` hidden` unless the opening is ahead.
     NotOpening,
     /// Time until the doors open.
@@ -55,7 +55,6 @@ impl Hole {
         Some(match name {
             "title" => Self::Title,
             "room" => Self::Room,
-            "status_url" => Self::StatusUrl,
             "return_to" => Self::ReturnTo,
             "position_value" => Self::PositionValue,
             "first_position" => Self::FirstPosition,
@@ -65,6 +64,7 @@ impl Hole {
             "waiting" => Self::Waiting,
             "stock" => Self::Stock,
             "message" => Self::Message,
+            "not_moving" => Self::NotMoving,
             "not_opening" => Self::NotOpening,
             "opening" => Self::Opening,
             "not_paused" => Self::NotPaused,

@@ -90,6 +90,7 @@ pub(super) struct Words {
     label: Label,
     pub(super) note: Note,
     keep: Keep,
+    pub(super) moving: Moving,
     time: Time,
     number: Number,
     pub(super) error: Errors,
@@ -160,6 +161,21 @@ struct Keep {
     reload: String,
     turn: String,
     lost: String,
+}
+
+/// Of the page that takes a place to another device.
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Moving {
+    /// What leads there.
+    link: String,
+    pub(super) give: Said,
+    once: String,
+    pub(super) take: Said,
+    own: String,
+    token: String,
+    pub(super) gone: Said,
+    pub(super) bad: Said,
 }
 
 /// Each unit has the form for 1 and the form for the rest.

@@ -36,6 +36,11 @@ fn place() -> SealedPlace {
     }
 }
 
+fn link() -> SealedLink {
+    let SealedPlace { visitor, place, .. } = place();
+    SealedLink { visitor, place, expires_at: at(301_000), go: Some("/a?b".into()) }
+}
+
 #[test]
 fn a_token_opens_to_what_was_sealed() {
     let seal = seal(1, None);
@@ -48,6 +53,24 @@ fn a_token_opens_to_what_was_sealed() {
     assert_eq!(seal.open_visitor(&main, token(&longest).as_bytes()), Some((id, Some(longest.into()))));
     assert_eq!(seal.open_place(&main, seal.place(&main, &place()).as_bytes()), Some(place()));
     assert_eq!(seal.open_pass(&main, seal.pass(&main, &pass()).as_bytes(), at(1_000)), Some(pass()));
+    assert_eq!(seal.open_link(&main, seal.link(&main, &link()).as_bytes(), at(300_999)), Some(link()));
+}
+
+#[test]
+fn a_link_ends_to_the_millisecond() {
+    let (seal, main) = (seal(1, None), room("main"));
+    let token = seal.link(&main, &link());
+    assert!(seal.open_link(&main, token.as_bytes(), at(300_999)).is_some());
+    assert_eq!(seal.open_link(&main, token.as_bytes(), at(301_000)), None);
+}
+
+#[test]
+fn who_takes_with_a_link_is_one_id_for_these_two_and_no_other() {
+    let seal = seal(1, None);
+    let [one, other] = [3, 4].map(|byte| VisitorId::from_bytes([byte; 16]));
+    let taker = seal.taker(one, b"link");
+    assert_eq!(seal.taker(one, b"link"), taker);
+    assert!(![one, seal.taker(other, b"link"), seal.taker(one, b"another")].contains(&taker));
 }
 
 #[test]
@@ -105,9 +128,17 @@ fn a_token_is_nothing_for_another_purpose_or_room() {
     let (main, vip) = (room("main"), room("vip"));
     let pass_token = seal.pass(&main, &pass());
     let place_token = seal.place(&main, &place());
+    let link_token = seal.link(&main, &link());
     assert_eq!(seal.open_pass(&main, place_token.as_bytes(), at(9_000)), None);
     assert_eq!(seal.open_place(&main, pass_token.as_bytes()), None);
     assert_eq!(seal.open_visitor(&main, pass_token.as_bytes()), None);
+    assert_eq!(seal.open_pass(&main, link_token.as_bytes(), at(9_000)), None);
+    assert_eq!(seal.open_place(&main, link_token.as_bytes()), None);
+    assert_eq!(seal.open_visitor(&main, link_token.as_bytes()), None);
+    for other in [&pass_token, &place_token] {
+        assert_eq!(seal.open_link(&main, other.as_bytes(), at(9_000)), None);
+    }
+    assert_eq!(seal.open_link(&vip, link_token.as_bytes(), at(9_000)), None);
     assert_eq!(seal.open_pass(&vip, pass_token.as_bytes(), at(9_000)), None);
     assert_eq!(seal.open_pass(&room("mai"), pass_token.as_bytes(), at(9_000)), None);
 }
