@@ -65,7 +65,7 @@ pub struct Presented {
     pub number: PlaceNumber,
     /// When it was taken.
     pub joined_at: Timestamp,
-    /// The position last shown; 0 = none yet.
+    /// The position last shown; 0 = none yet, or none any more.
     pub position: u64,
     /// The position first shown; 0 = none yet.
     pub first: u64,

@@ -118,7 +118,11 @@ impl Gate {
                 grant.place = Some(self.seal.load().place(name, &sealed));
             }
             Arrived::Admitted(Some(sealed)) => grant.pass = Some(self.pass_token(site, sealed, now)),
-            Arrived::Ended(_) => grant.drop_pass = visitor.pass.is_some(),
+            Arrived::Ended(_) => {
+                let shown = visitor.place.filter(|place| !place.is_over());
+                grant.place = shown.map(|place| self.seal.load().place(name, &place.ended()));
+                grant.drop_pass = visitor.pass.is_some();
+            }
             _ => {}
         }
         if visitor.carrier == Carrier::Tokens {

@@ -24,6 +24,21 @@ pub struct SealedPlace {
     pub seen_at: Timestamp,
 }
 
+impl SealedPlace {
+    /// As its holder keeps it once it was told that the place ended: without a
+    /// position, so that it is never shown again, and heard no later than before.
+    #[must_use]
+    pub fn ended(self) -> Self {
+        Self { place: Presented { position: 0, ..self.place }, ..self }
+    }
+
+    /// Whether its holder was told that it ended.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.place.position == 0
+    }
+}
+
 /// A pass that came back with a good signature; whether it is still good is asked of the room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SealedPass {
@@ -104,7 +119,7 @@ impl Room {
         {
             return Arrived::TooEarly(left);
         }
-        let alive = caller.place.filter(|p| self.was_alive(p.seen_at));
+        let alive = caller.place.filter(|p| !p.is_over() && self.was_alive(p.seen_at));
         if let Some(sealed) = alive.filter(|p| self.tells_of(p.place.epoch, p.place.number)) {
             return Arrived::Waiting(self.as_last_shown(&sealed, chance()));
         }
@@ -117,7 +132,10 @@ impl Room {
             (_, Some(sealed)) => self.come_back(caller.visitor, &sealed.place).await,
             _ if newcomer && !may_join() => return Arrived::TooMany,
             (How::Poll, _) => self.join(caller.visitor, Intent::Join, newcomer).await,
-            (How::Join, _) => self.join(caller.visitor, Intent::Rejoin, newcomer).await,
+            (How::Join, _) => {
+                let anew = newcomer || caller.place.is_some_and(|p| p.is_over());
+                self.join(caller.visitor, Intent::Rejoin, anew).await
+            }
         };
         let turn = match turn {
             // A full store refuses joins before it looks: a turn must still be claimed.
@@ -151,6 +169,9 @@ impl Room {
         let sealed = place?;
         if self.is_away(&sealed) {
             return (how != How::Join).then_some(Arrived::Ended(Reason::Moved));
+        }
+        if sealed.is_over() {
+            return None;
         }
         let place = sealed.place;
         let poll = match how {

@@ -169,7 +169,7 @@ impl Kept {
                 Self { place: Some(SealedPlace { visitor, place: waiting.place, seen_at: now }), ..self }
             }
             Arrived::Admitted(Some(pass)) => Self { pass: Some(*pass), ..self },
-            Arrived::Ended(_) => Self { pass: None, ..self },
+            Arrived::Ended(_) => Self { place: self.place.map(SealedPlace::ended), pass: None, ..self },
             _ => self,
         }
     }
