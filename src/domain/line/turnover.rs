@@ -3,6 +3,7 @@
 use super::{CHUNK, Line, LogEntry, Place, REMEMBERED, SWEEP, Standing};
 use crate::domain::admission::{self, Bounds};
 use crate::domain::id::{PlaceNumber, VisitorId};
+use crate::domain::pass::Pass;
 use crate::domain::place::Reason;
 use crate::domain::time::Timestamp;
 use std::time::Duration;
@@ -14,8 +15,10 @@ impl Line {
     /// gone; at most [`SWEEP`] of each kind.
     ///
     /// A gap since the last call (nobody served the room) first starts an
-    /// eviction holiday and moves the claim deadlines by the gap, so an outage
-    /// costs nobody a place or a turn.
+    /// eviction holiday and moves the claim deadlines by the gap, and the ends of
+    /// passes that were claimed or prolonged less than a claim window before it,
+    /// whose holders may not have been told. So an outage costs nobody a place or
+    /// a turn.
     pub fn make_room(&mut self, now: Timestamp) {
         let now = self.clock(now);
         self.after_gap(now);
@@ -67,6 +70,14 @@ impl Line {
                 *at = deadline + gap;
             }
             self.called.insert((deadline + gap, visitor));
+        }
+        let told = alive_at - self.settings.claim_window + self.settings.pass_ttl;
+        let moved: Vec<_> = self.passes.iter().rev().take_while(|&&(at, _)| at > told).copied().collect();
+        for (_, visitor) in moved {
+            if let Some(&Place::Inside(pass)) = self.places.get(&visitor) {
+                self.remove(visitor);
+                self.put_inside(visitor, Pass { expires_at: pass.expires_at + gap, ..pass });
+            }
         }
     }
 

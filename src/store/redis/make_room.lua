@@ -18,6 +18,19 @@ local function sweep(set, upto, act)
   end
 end
 
+-- Passes whose holders may not have been told yet; see Line::make_room. From the
+-- last end on, so that those moved stay before those that follow.
+local function move_passes(told, gap)
+  local done = 0
+  repeat
+    local last = call('ZREVRANGEBYSCORE', PASSES, '+inf', '(' .. text(told), 'WITHSCORES', 'LIMIT', done, CHUNK)
+    local moved = {}
+    for i = 1, #last, 2 do moved[i], moved[i + 1] = last[i + 1] + gap, last[i] end
+    if #moved > 0 then call('ZADD', PASSES, unpack(moved)) end
+    done = done + #moved / 2
+  until #moved < 2 * CHUNK
+end
+
 -- Nobody served the room for a while: nobody shall lose a place or a turn by it.
 local function after_gap()
   if not room.alive_at then return end
@@ -25,6 +38,7 @@ local function after_gap()
   if gap <= math.max(3 * limit('tick_ms'), limit('idle_ms') / 6) then return end
   put('holiday_until', now + limit('idle_ms'))
   add('moved_ms', gap)
+  move_passes(count('alive_at') - limit('claim_ms') + limit('pass_ttl_ms'), gap)
 end
 
 local function forget(visitors)

@@ -55,6 +55,7 @@ over_every_store! {
         the_evicted_join_again_at_the_tail
         a_sweep_is_bounded
         an_outage_costs_no_place_and_no_turn
+        an_outage_costs_nobody_a_pass_that_it_was_not_told_of
         a_clock_set_back_neither_stops_the_line_nor_ticks_twice
         a_clock_set_forward_ends_no_pass_and_no_place
         leaving_is_remembered_an_hour

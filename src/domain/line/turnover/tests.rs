@@ -159,6 +159,23 @@ fn an_outage_evicts_nobody_and_moves_claim_deadlines() {
 }
 
 #[test]
+fn an_outage_moves_the_end_of_a_pass_that_was_just_claimed() {
+    let ends = |claimed: u64, last: u64| {
+        let mut line = line(settings());
+        line.join(visitor(1), Intent::Join, at(0));
+        tick(&mut line, at(0));
+        let Turn::Admitted(pass) = line.look(visitor(1), at(claimed)) else { panic!("not called") };
+        ticks(&mut line, 1..=last);
+        tick(&mut line, at(last + 20));
+        let Turn::Admitted(now) = line.look(visitor(1), at(last + 20)) else { panic!("{pass:?} is over") };
+        now.expires_at.since(pass.expires_at).as_secs()
+    };
+    assert_eq!(ends(3, 3), 20);
+    assert_eq!(ends(3, 12), 20);
+    assert_eq!(ends(3, 13), 0, "a claim window later its holder has asked again");
+}
+
+#[test]
 fn without_the_holiday_an_outage_would_evict() {
     let mut line = line(Settings { paused: true, ..settings() });
     line.join(visitor(1), Intent::Join, at(0));

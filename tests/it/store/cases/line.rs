@@ -8,7 +8,7 @@ use usher::domain::line::{CHUNK, REMEMBERED, SWEEP, Settings};
 use usher::domain::place::{Reason, Turn};
 
 use super::open_wide;
-use crate::store::world::{SECOND, START, World, number, settings};
+use crate::store::world::{SECOND, START, World, number, room, settings, visitor};
 
 pub(super) async fn numbers_are_given_in_order_of_arrival(mut world: World) {
     world.open(settings()).await;
@@ -179,6 +179,30 @@ pub(super) async fn an_outage_costs_no_place_and_no_turn(mut world: World) {
     assert!(matches!(world.look(1).await, Turn::Admitted(_)), "its window moved by the gap");
     world.ticks(20).await;
     assert!(matches!(world.look(2).await, Turn::Waiting { .. }));
+}
+
+pub(super) async fn an_outage_costs_nobody_a_pass_that_it_was_not_told_of(mut world: World) {
+    // More than one script call moves at once.
+    let late = 2..=2 * CHUNK as u16 + 10;
+    world.open(open_wide()).await;
+    world.join(1).await;
+    world.tick().await;
+    world.look(1).await;
+    world.join_all(late.clone()).await;
+    world.ticks(10).await;
+    let visitors: Vec<_> = late.map(visitor).collect();
+    world.store.look(&room(), &visitors[..CHUNK]).await.expect("looked");
+    world.store.look(&room(), &visitors[CHUNK..]).await.expect("looked");
+    world.pass(SECOND * 600);
+    assert_eq!(world.tick().await.active, visitors.len() as u64);
+    let out = Turn::Ended { number: PlaceNumber(1), reason: Reason::PassEnded };
+    assert_eq!(world.look(1).await, out, "it was claimed a claim window before");
+    for turn in world.store.look(&room(), &visitors).await.expect("looked") {
+        let Turn::Admitted(pass) = turn else { panic!("{turn:?}") };
+        assert_eq!(pass.expires_at, pass.issued_at + SECOND * 660);
+    }
+    world.ticks(61).await;
+    assert_eq!(world.standing().await.active, 0);
 }
 
 pub(super) async fn a_clock_set_back_neither_stops_the_line_nor_ticks_twice(mut world: World) {
