@@ -77,7 +77,7 @@ async fn commits_lost_in_a_failover_cost_nobody_money_and_no_seat_has_two_owners
     while !owed(&office, &bank, &lost).await.is_empty() || !taken {
         assert!(office.now_ms() - began <= MENDED_WITHIN * 1_000, "not mended in time");
         office.advance(1);
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(Duration::from_millis(250)).await;
         let hold = if taken { continue } else { next.hold(&["A-1-3"]).await };
         if hold.status == 201 {
             let order = next.order(&hold).await.expect(201);
