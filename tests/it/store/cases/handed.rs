@@ -78,7 +78,7 @@ pub(super) async fn a_pass_goes_along_with_its_end_and_the_one_before_is_dead(mu
     world.join(1).await;
     world.tick().await;
     let Turn::Admitted(old) = world.look(1).await else { panic!("called") };
-    world.pass(SECOND * 10);
+    world.ticks(10).await;
     let Some(Turn::Admitted(pass)) = world.hand_over(1, 1, 11).await else { panic!("inside") };
     assert_eq!((pass.number, pass.expires_at), (old.number, old.expires_at));
     assert_eq!(pass.issued_at.since(old.issued_at).as_millis(), 1);
