@@ -144,6 +144,7 @@ describe("the booking pages", () => {
     await fit(page, "a payment under way");
     assert.match(await page.title(), /^Paying/);
     await until("it says that it takes long", async () => /not be charged twice/.test(await page.textContent(".notice")));
+    await fit(page, "a payment in doubt");
     await tickets(page).nth(1).waitFor(RUN);
     await context.close();
   });
@@ -162,6 +163,7 @@ describe("the booking pages", () => {
     });
     await pay(page).click();
     await until("it says so", () => page.isVisible("#offline"));
+    await fit(page, "a lost connection");
     await context.setOffline(false);
     await tickets(page).nth(1).waitFor(RUN);
     assert.equal(await page.isVisible("#offline"), false);
@@ -355,6 +357,9 @@ describe("the booking pages", () => {
     }
     const asked = async (path) => page.evaluate(async (path) => (await fetch(path, { method: "POST" })).status, path);
     assert.equal(await asked("/api/events/winter-night-live/holds"), 429, "seats are for those whose turn it is");
+    await page.locator("#home").click();
+    await until("the visit is over", async () => /Your visit/.test(await page.textContent("h1")));
+    await fit(page, "a visit that is over");
     await context.close();
   });
 });
