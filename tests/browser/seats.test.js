@@ -130,6 +130,8 @@ describe("the seat map", () => {
     await giveBack(two.page, hold);
     await until("it is free again", async () => {
       await click(one.page, "D-3-13");
+      // Two clicks at once would be a double click, and a second one gives the seat back.
+      await one.page.waitForTimeout(700);
       return (await chosen(one.page)).length === 1;
     });
     await holdFrom(two.page, ["D-3-13"]);
