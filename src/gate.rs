@@ -23,6 +23,7 @@ mod limit;
 pub mod page;
 mod poll;
 mod request;
+pub mod ring;
 mod seal;
 mod session;
 mod shadow;

@@ -174,7 +174,7 @@ impl Visitor {
     }
 
     /// Opens what is there; what does not belong to one visitor is dropped.
-    fn open(
+    pub(super) fn open(
         carrier: Carrier,
         [visitor, place, pass]: [Option<&[u8]>; 3],
         room: &RoomName,

@@ -58,6 +58,8 @@ pub enum Rule {
     NoWrongEviction,
     /// (9) A place stays, with its number, through restarts.
     PlacesKept,
+    /// (10) No request that has an effect reaches the app twice; shows only there.
+    OncePerRequest,
     /// (11) No answer reaches the wrong visitor.
     OwnAnswers,
 }
@@ -76,6 +78,7 @@ impl Rule {
             Self::Balance => 7,
             Self::NoWrongEviction => 8,
             Self::PlacesKept => 9,
+            Self::OncePerRequest => 10,
             Self::OwnAnswers => 11,
         }
     }

@@ -5,6 +5,10 @@
 //! Everything depends on one seed. `USHER_SEED=7 cargo test --test it sim::one`
 //! replays a seed, `USHER_SEEDS=2000` runs so many of them.
 
+mod app;
+mod fleet;
+mod host;
+mod way;
 mod wire;
 mod world;
 
@@ -31,6 +35,16 @@ pub enum Bug {
     RenewsByPolling,
     /// A position is somebody else's.
     WrongPosition,
+    /// Each tick admits two batches.
+    TicksTwice,
+    /// Who is admitted is taken out of the line by one call and called by the next.
+    PopsThenCalls,
+    /// The capacity is what was free when it was read, one call before.
+    ReadsThenAdmits,
+    /// A gate sends a request again that the app did not answer.
+    RetriesPosts,
+    /// Keys that were retired are believed.
+    AcceptsRetiredKeys,
 }
 
 /// Tasks of the network, the crowd, and what breaks things.
@@ -40,6 +54,8 @@ const CHAOS: usher::rehearsal::world::Group = usher::rehearsal::world::Group(2);
 
 /// Seeds that `make test` runs.
 const SEEDS: u64 = 200;
+/// Seeds that `make soak` runs.
+const MANY: u64 = 5_000;
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -68,7 +84,17 @@ fn run_seeds(count: u64, bug: Option<Bug>, stop: impl Fn(u64, &Outcome) -> bool 
 
 #[test]
 fn every_seed_is_clean() {
-    run_seeds(number("USHER_SEEDS").unwrap_or(SEEDS), None, |seed, outcome| {
+    are_clean(number("USHER_SEEDS").unwrap_or(SEEDS));
+}
+
+#[test]
+#[ignore = "soak"]
+fn soak_thousands_of_seeds_are_clean() {
+    are_clean(number("USHER_SEEDS").unwrap_or(MANY));
+}
+
+fn are_clean(count: u64) {
+    run_seeds(count, None, |seed, outcome| {
         assert!(
             outcome.is_clean(),
             "{outcome}\nreplay: USHER_SEED={seed} cargo test --locked --test it -- --ignored --nocapture sim::one"
@@ -139,4 +165,29 @@ fn a_pass_renewed_by_polling_is_caught() {
 #[test]
 fn the_position_of_another_place_is_caught() {
     caught(Bug::WrongPosition, &[Rule::PositionsFall]);
+}
+
+#[test]
+fn a_tick_that_acts_twice_is_caught() {
+    caught(Bug::TicksTwice, &[Rule::OneBatchPerTick]);
+}
+
+#[test]
+fn visitors_lost_between_two_calls_are_caught() {
+    caught(Bug::PopsThenCalls, &[Rule::NoWrongEviction]);
+}
+
+#[test]
+fn a_limit_that_is_read_one_call_before_is_caught() {
+    caught(Bug::ReadsThenAdmits, &[Rule::Capacity]);
+}
+
+#[test]
+fn a_request_that_is_sent_to_the_app_again_is_caught() {
+    caught(Bug::RetriesPosts, &[Rule::OncePerRequest]);
+}
+
+#[test]
+fn a_retired_key_that_is_believed_is_caught() {
+    caught(Bug::AcceptsRetiredKeys, &[Rule::AdmittedFirst]);
 }

@@ -20,6 +20,8 @@ use usher::domain::time::Timestamp;
 use usher::rehearsal::world::World;
 use usher::store::{LogPage, Overrides, Report, Store, StoreError};
 
+use super::host::Host;
+use super::world::{BATCH, CAPACITY};
 use super::{Bug, NETWORK};
 
 /// How long a gate waits for its store.
@@ -56,7 +58,7 @@ impl Weather {
 /// One gate's store.
 pub struct Wire {
     pub world: World,
-    pub store: Arc<dyn Store>,
+    pub host: Arc<Host>,
     pub weather: Arc<Weather>,
     pub bug: Option<Bug>,
     /// The gate's wall clock minus the right time.
@@ -65,20 +67,31 @@ pub struct Wire {
 
 type Work<T> = Arc<dyn Fn(Arc<dyn Store>) -> BoxFuture<'static, Result<T, StoreError>> + Send + Sync>;
 
+/// One call over the wire; what it takes is moved into the packet.
+macro_rules! over {
+    ($wire:ident, $store:ident, [$($name:ident),*], $work:expr) => {{
+        $(let $name = $name.to_owned();)*
+        $wire.call(Arc::new(move |$store: Arc<dyn Store>| {
+            $(let $name = $name.clone();)*
+            Box::pin(async move { $work.await })
+        })).await
+    }};
+}
+
 impl Wire {
     async fn call<T: Send + 'static>(&self, work: Work<T>) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
         let (there, back, again) = (self.weather.packet(), self.weather.packet(), self.weather.again());
-        let (world, store) = (self.world.clone(), Arc::clone(&self.store));
+        let (world, host) = (self.world.clone(), Arc::clone(&self.host));
         self.world.spawn(NETWORK, async move {
             let Some(there) = there else { return world.sleep(LOST).await };
             world.sleep(there).await;
-            let outcome = work(Arc::clone(&store)).await;
+            let outcome = work(host.store()).await;
             if let Some(again) = again {
                 let later = world.clone();
                 world.spawn(NETWORK, async move {
                     later.sleep(again).await;
-                    drop(work(store).await);
+                    drop(work(host.store()).await);
                 });
             }
             let Some(back) = back else { return world.sleep(LOST).await };
@@ -96,22 +109,66 @@ impl Wire {
         }
         report
     }
-}
 
-/// One call over the wire; what it takes is moved into the packet.
-macro_rules! over {
-    ($wire:ident, $store:ident, [$($name:ident),*], $work:expr) => {{
-        $(let $name = $name.to_owned();)*
-        $wire.call(Arc::new(move |$store: Arc<dyn Store>| {
-            $(let $name = $name.clone();)*
-            Box::pin(async move { $work.await })
-        })).await
-    }};
+    /// Settings as they reach the store.
+    fn bent(&self, settings: &Settings) -> Settings {
+        let tick = if self.bug == Some(Bug::TicksTwice) { settings.tick / 2 } else { settings.tick };
+        Settings { tick, ..settings.clone() }
+    }
+
+    /// Admits in two hops: those first in the line are taken out of it, then called.
+    /// Whoever is not called by the second is nowhere.
+    async fn pop_then_call(&self, room: &RoomName, known: Option<Known>) -> Result<Report, StoreError> {
+        let (world, host, called) =
+            (self.world.clone(), Arc::clone(&self.host), Arc::new(AtomicBool::new(false)));
+        let flag = Arc::clone(&called);
+        let report = over!(self, store, [room, world, host, flag], async {
+            let mut popped = Vec::new();
+            for number in store.waiting(&room, PlaceNumber(0), BATCH).await? {
+                popped.extend(store.holder(&room, number).await?.map(|visitor| (number, visitor)));
+            }
+            let report = host.note(store.admit(&room, known.as_ref()).await?);
+            let left = store.waiting(&room, PlaceNumber(0), BATCH).await?;
+            popped.retain(|(number, _)| !left.contains(number));
+            world.clone().spawn(NETWORK, async move {
+                world.sleep(LOST).await;
+                for (_, visitor) in popped.into_iter().filter(|_| !flag.load(Ordering::Relaxed)) {
+                    let _ = store.end(&room, visitor, Reason::Evicted).await;
+                }
+            });
+            Ok(report)
+        })?;
+        over!(self, store, [room, called], async {
+            called.store(true, Ordering::Relaxed);
+            store.seen(&room, &[]).await
+        })?;
+        Ok(report)
+    }
+
+    /// Reads how many are inside, and then lets in as many as there was room for.
+    async fn read_then_admit(&self, room: &RoomName) -> Result<Report, StoreError> {
+        let nobody = Known { epoch: Epoch(0), next: PlaceNumber(1), log_seq: 0, recoveries: 0 };
+        let read = over!(self, store, [room], async { store.admit(&room, Some(&nobody)).await })?;
+        let free = CAPACITY.saturating_sub(read.standing.called + read.standing.active);
+        let host = Arc::clone(&self.host);
+        over!(self, store, [room, host], async {
+            let free = Overrides {
+                capacity: Some(u64::MAX),
+                batch: Some(free.min(BATCH as u64)),
+                ..Overrides::default()
+            };
+            store.set_overrides(&room, &free).await?;
+            let report = store.admit(&room, None).await;
+            store.set_overrides(&room, &Overrides::default()).await?;
+            Ok(Report { overrides: Overrides::default(), ..host.note(report?) })
+        })
+    }
 }
 
 #[async_trait]
 impl Store for Wire {
     async fn open(&self, room: &RoomName, epoch: Epoch, settings: &Settings) -> Result<Report, StoreError> {
+        let settings = self.bent(settings);
         let report = over!(self, store, [room, settings], store.open(&room, epoch, &settings))?;
         Ok(self.tell(report))
     }
@@ -123,6 +180,7 @@ impl Store for Wire {
         window: Duration,
         settings: &Settings,
     ) -> Result<Report, StoreError> {
+        let settings = self.bent(settings);
         let report =
             over!(self, store, [room, known, settings], store.reopen(&room, &known, window, &settings))?;
         Ok(self.tell(report))
@@ -166,7 +224,14 @@ impl Store for Wire {
 
     async fn admit(&self, room: &RoomName, known: Option<&Known>) -> Result<Report, StoreError> {
         let known = known.copied();
-        let report = over!(self, store, [room], store.admit(&room, known.as_ref()))?;
+        let host = Arc::clone(&self.host);
+        let report = match self.bug {
+            Some(Bug::PopsThenCalls) => self.pop_then_call(room, known).await?,
+            Some(Bug::ReadsThenAdmits) => self.read_then_admit(room).await?,
+            _ => over!(self, store, [room, host], async {
+                store.admit(&room, known.as_ref()).await.map(|report| host.note(report))
+            })?,
+        };
         Ok(self.tell(report))
     }
 
