@@ -31,6 +31,7 @@ pub mod problem;
 mod providers;
 pub mod reaper;
 pub mod seats;
+mod socket;
 pub mod tickets;
 pub mod wallet;
 

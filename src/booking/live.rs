@@ -8,24 +8,21 @@
 
 mod face;
 mod frame;
-mod link;
 mod map;
 mod message;
 mod presence;
-mod slots;
 mod socket;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tungstenite::handshake::server::create_response;
 use utoipa::ToSchema;
 
 use super::Booking;
@@ -33,12 +30,12 @@ use super::accounts::address::Address;
 use super::events::Layout;
 use super::pass::ThroughGate;
 use super::problem::{Code, Path, Problem};
+use super::socket::{Slots, handshake};
 use crate::config;
 use crate::domain::seat::EventId;
 use crate::redis::Redis;
 use map::{Map, Watcher};
 use presence::Presence;
-use slots::Slots;
 use socket::Socket;
 
 /// Maps of this process, and those who watch.
@@ -134,18 +131,11 @@ pub async fn watch(
     mut request: Request,
 ) -> Result<Response, Problem> {
     let layout = booking.layout(&id).await?;
-    let mut asked = axum::http::Request::new(());
-    *asked.method_mut() = request.method().clone();
-    *asked.version_mut() = request.version();
-    *asked.headers_mut() = request.headers().clone();
-    let answer = create_response(&asked).map_err(|why| {
-        Problem::new(Code::UpgradeRequired).because(format!("no WebSocket handshake: {why}"))
-    })?;
+    let (answer, upgraded) = handshake(&mut request)?;
     let live = &booking.live;
     let too_many = || Problem::new(Code::Unavailable).retry_after(5);
     let slot = live.slots.take(address).ok_or_else(too_many)?;
     let watcher = live.watch(&booking, layout).await?;
-    let upgraded = hyper::upgrade::on(&mut request);
     let office = Arc::clone(&booking);
     live.tasks.spawn(async move {
         let _slot = slot;
@@ -153,7 +143,7 @@ pub async fn watch(
             Socket::new(office, watcher, TokioIo::new(io)).run().await;
         }
     });
-    Ok(answer.map(|()| axum::body::Body::empty()).into_response())
+    Ok(answer)
 }
 
 /// How many look at the event's live map.

@@ -4,9 +4,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Serialize;
-use tungstenite::protocol::frame::coding::{CloseCode, Data, OpCode};
-use tungstenite::protocol::frame::{CloseFrame, Frame, Utf8Bytes};
 
+use crate::booking::socket;
 use crate::domain::seat::SeatStatus;
 
 /// Messages of the live map (`CONTRACT.md` 6).
@@ -24,8 +23,7 @@ pub(super) enum Said<'a> {
 impl Said<'_> {
     /// The message as one text frame.
     pub(super) fn frame(&self) -> Bytes {
-        let text = serde_json::to_vec(self).unwrap_or_default();
-        whole(Frame::message(text, OpCode::Data(Data::Text), true))
+        socket::text(self)
     }
 }
 
@@ -41,24 +39,6 @@ pub(super) fn seats(statuses: impl ExactSizeIterator<Item = SeatStatus>) -> Stri
         bits[i / 4] |= value << (2 * (i % 4));
     }
     STANDARD.encode(bits)
-}
-
-/// A question whether the peer still listens.
-pub(super) fn ping(word: u64) -> Bytes {
-    whole(Frame::ping(word.to_be_bytes().to_vec()))
-}
-
-/// The last frame of ours.
-pub(super) fn close(code: u16, reason: &'static str) -> Bytes {
-    let reason = Utf8Bytes::from_static(reason);
-    whole(Frame::close(Some(CloseFrame { code: CloseCode::from(code), reason })))
-}
-
-fn whole(frame: Frame) -> Bytes {
-    let mut bytes = Vec::with_capacity(frame.len());
-    // Writing into memory does not fail.
-    let _ = frame.format(&mut bytes);
-    bytes.into()
 }
 
 #[cfg(test)]
@@ -78,6 +58,5 @@ mod tests {
         let said = Said::Delta { from: 1, to: 3, seats: &[("A-1-1", "HELD")] }.frame();
         let text = br#"{"type":"delta","from":1,"to":3,"seats":[["A-1-1","HELD"]]}"#;
         assert_eq!((said[0], usize::from(said[1]), &said[2..]), (0x81, text.len(), &text[..]));
-        assert_eq!(&close(1001, "bye")[..], b"\x88\x05\x03\xe9bye");
     }
 }

@@ -1,28 +1,15 @@
-//! What clients say, and why a socket is closed.
+//! What clients say.
 
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::booking::socket::{BAD_FIELD, Close, NO_JSON};
+
 /// Bytes of one message.
 pub(super) const MOST_BYTES: usize = 4_096;
 
-/// Why a socket ends: a code of RFC 6455, 7.4, or one of ours from 4000, and words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Close(pub(super) u16, pub(super) &'static str);
-
-pub(super) const GOING_AWAY: Close = Close(1001, "the server is going away");
-pub(super) const BAD_FRAME: Close = Close(1002, "not the WebSocket protocol");
-pub(super) const BINARY: Close = Close(1003, "text only");
-pub(super) const NO_TEXT: Close = Close(1007, "not UTF-8");
-pub(super) const NO_JSON: Close = Close(1007, "not a JSON object with a type");
-pub(super) const BAD_FIELD: Close = Close(1007, "a field is missing or of the wrong kind");
 pub(super) const UNKNOWN: Close = Close(1008, "no message of the live map");
 pub(super) const OTHER_EVENT: Close = Close(1008, "a message for another event");
-pub(super) const TOO_MANY: Close = Close(1008, "too many messages");
-pub(super) const SILENT: Close = Close(1008, "no sign of life");
-pub(super) const TOO_BIG: Close = Close(1009, "the message is too big");
-pub(super) const LATER: Close = Close(1013, "come again a little later");
-pub(super) const BAD_TOKEN: Close = Close(4401, "the token is not good");
 pub(super) const NO_EVENT: Close = Close(4404, "the event is gone");
 
 /// A message of a client.

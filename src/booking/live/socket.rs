@@ -14,26 +14,23 @@ use tokio::time::Instant;
 use tungstenite::Message as Wire;
 
 use super::face::Cursor;
-use super::frame;
-use super::link::{Link, Step};
 use super::map::Watcher;
-use super::message::{
-    self, BAD_TOKEN, BINARY, Close, GOING_AWAY, LATER, Message, NO_EVENT, SILENT, TOO_MANY,
-};
+use super::message::{self, MOST_BYTES, Message, NO_EVENT};
 use crate::booking::Booking;
 use crate::booking::accounts::auth::Caller;
 use crate::booking::problem::Code;
+use crate::booking::socket::{self, BAD_TOKEN, BINARY, Budget, Close, GOING_AWAY, LATER, Link, SILENT, Step};
 use crate::domain::seat::floor::Changes;
 
+/// Messages that may come at once, and those that may come a second after that.
+const BURST: f64 = 30.0;
+const RATE: f64 = 4.0;
 /// Time for a first word, such as what the client has seen already.
 const FIRST_WORD: Duration = Duration::from_millis(150);
 /// Bytes after which the peer is asked how far it has read.
 const ASK_EVERY: u64 = 16 * 1_024;
 /// Bytes that may be under way to a peer.
 const WINDOW: u64 = 64 * 1_024;
-/// Messages that may come at once, and those that may come a second after that.
-const BURST: f64 = 30.0;
-const RATE: f64 = 4.0;
 /// Time for a goodbye.
 const GOODBYE: Duration = Duration::from_secs(2);
 /// Time to check a token.
@@ -64,25 +61,6 @@ impl Read {
     }
 }
 
-/// Messages a client may still send.
-struct Budget {
-    left: f64,
-    at: Instant,
-}
-
-impl Budget {
-    fn spend(&mut self) -> Result<(), Close> {
-        let now = Instant::now();
-        self.left = (self.left + RATE * (now - self.at).as_secs_f64()).min(BURST);
-        self.at = now;
-        if self.left < 1.0 {
-            return Err(TOO_MANY);
-        }
-        self.left -= 1.0;
-        Ok(())
-    }
-}
-
 /// A socket after its handshake.
 pub(super) struct Socket<I> {
     booking: Arc<Booking>,
@@ -105,11 +83,11 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
             booking,
             news: watcher.0.subscribe(),
             watcher,
-            link: Link::new(io),
+            link: Link::new(io, MOST_BYTES),
             cursor: None,
             people: None,
             read: Read { sent: 0, answered: 0, asked: None },
-            budget: Budget { left: BURST, at: now },
+            budget: Budget::new(BURST, RATE),
             heard_at: now,
             is_begun: false,
         }
@@ -121,9 +99,9 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         // Who is being closed watches no more.
         let Self { watcher, mut link, .. } = self;
         drop(watcher);
-        if let Err(Close(code, reason)) = ended {
-            tracing::debug!(code, reason, "a live map is closed");
-            link.send(frame::close(code, reason));
+        if let Err(close) = ended {
+            tracing::debug!(code = close.0, reason = close.1, "a live map is closed");
+            link.send(socket::goodbye(close));
         }
         let goodbye = async {
             if ended.is_err() {
@@ -190,7 +168,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Socket<I> {
         // Not to be guessed by one who does not read.
         let word = rand::random();
         self.read.asked = Some((word, self.read.sent));
-        self.link.send(frame::ping(word));
+        self.link.send(socket::ping(word));
     }
 
     /// Ends with a peer that says nothing, and asks one that said nothing for a while.

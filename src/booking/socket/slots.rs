@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 /// Counts open sockets.
 #[derive(Debug)]
-pub(super) struct Slots {
+pub(in crate::booking) struct Slots {
     most: usize,
     /// 0 = as many as there are.
     most_per_address: usize,
@@ -23,18 +23,18 @@ struct Taken {
 
 /// One socket's; given back when dropped.
 #[derive(Debug)]
-pub(super) struct Slot {
+pub(in crate::booking) struct Slot {
     slots: Arc<Slots>,
     address: Option<IpAddr>,
 }
 
 impl Slots {
-    pub(super) fn new(most: usize, most_per_address: usize) -> Arc<Self> {
+    pub(in crate::booking) fn new(most: usize, most_per_address: usize) -> Arc<Self> {
         Arc::new(Self { most, most_per_address, taken: Mutex::default() })
     }
 
     /// A slot for a socket of `address`, while there are any.
-    pub(super) fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Slot> {
+    pub(in crate::booking) fn take(self: &Arc<Self>, address: Option<IpAddr>) -> Option<Slot> {
         let address = address.filter(|_| self.most_per_address > 0);
         let mut taken = self.taken.lock();
         if taken.all >= self.most {

@@ -16,7 +16,7 @@ use tungstenite::error::CapacityError;
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 use tungstenite::{Error, Message};
 
-use super::message::{BAD_FRAME, Close, MOST_BYTES, NO_TEXT, TOO_BIG};
+use super::{BAD_FRAME, Close, NO_TEXT, TOO_BIG};
 
 /// Bytes taken from the network at once.
 const SCRATCH: usize = 2_048;
@@ -24,7 +24,7 @@ const SCRATCH: usize = 2_048;
 const MOST_REPLIES: usize = 1_024;
 
 /// What became of a socket.
-pub(super) enum Step {
+pub(in crate::booking) enum Step {
     /// These messages came, at least one.
     Came(Vec<Message>),
     /// All that was to be sent is on its way.
@@ -36,7 +36,7 @@ pub(super) enum Step {
 }
 
 /// One socket after its handshake.
-pub(super) struct Link<I> {
+pub(in crate::booking) struct Link<I> {
     io: I,
     context: WebSocketContext,
     /// Whole frames, but for the first, of which a part may be gone.
@@ -47,30 +47,31 @@ pub(super) struct Link<I> {
 }
 
 impl<I: AsyncRead + AsyncWrite + Unpin> Link<I> {
-    pub(super) fn new(io: I) -> Self {
+    /// Of messages of at most so many bytes.
+    pub(in crate::booking) fn new(io: I, most_bytes: usize) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(0)
             .write_buffer_size(0)
             .max_write_buffer_size(MOST_REPLIES)
-            .max_message_size(Some(MOST_BYTES))
-            .max_frame_size(Some(MOST_BYTES));
+            .max_message_size(Some(most_bytes))
+            .max_frame_size(Some(most_bytes));
         let context = WebSocketContext::new(Role::Server, Some(config));
         Self { io, context, out: VecDeque::new(), unflushed: false, ended: None }
     }
 
     /// Whether nothing waits to be sent.
-    pub(super) fn is_idle(&self) -> bool {
+    pub(in crate::booking) fn is_idle(&self) -> bool {
         self.out.is_empty() && !self.unflushed
     }
 
     /// Sends a whole frame, in turn.
-    pub(super) fn send(&mut self, frame: Bytes) {
+    pub(in crate::booking) fn send(&mut self, frame: Bytes) {
         self.out.push_back(frame);
     }
 
     /// Moves bytes both ways until something is to be told. May be dropped and
     /// called again.
-    pub(super) async fn step(&mut self) -> Step {
+    pub(in crate::booking) async fn step(&mut self) -> Step {
         std::future::poll_fn(|cx| self.poll_step(cx)).await
     }
 
@@ -153,7 +154,7 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Link<I> {
     }
 
     /// Sends what waits and ends our side.
-    pub(super) async fn finish(&mut self) {
+    pub(in crate::booking) async fn finish(&mut self) {
         if std::future::poll_fn(|cx| self.poll_send(cx)).await.is_ok() {
             // It ends all the same.
             let _ = std::future::poll_fn(|cx| Pin::new(&mut self.io).poll_shutdown(cx)).await;
