@@ -10,6 +10,7 @@ pub mod best_available;
 pub mod estimate;
 pub mod id;
 pub mod line;
+pub mod matching;
 pub mod opening;
 pub mod order;
 pub mod pace;
