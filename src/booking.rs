@@ -32,6 +32,7 @@ mod providers;
 pub mod reaper;
 pub mod seats;
 mod socket;
+pub mod support;
 pub mod tickets;
 pub mod wallet;
 
@@ -60,6 +61,7 @@ use outbox::{Relay, Targets};
 use pass::Passes;
 use payments::{Asked, Ends};
 use providers::Toss;
+use support::Support;
 use tickets::Codes;
 
 pub use audit::Finding;
@@ -123,6 +125,7 @@ pub struct Booking {
     codes: Codes,
     relay: Relay,
     live: Live,
+    support: Support,
     mailer: Option<Mailer>,
     kafka: Option<Bus>,
     /// The card payment provider.
@@ -185,6 +188,7 @@ impl Booking {
             settings: settings.clone(),
             relay: Relay::new(db.clone(), Arc::clone(&clock), targets),
             live: Live::new(&settings.live, redis.map(|redis| (redis, HOLDS_PREFIX))),
+            support: Support::new(settings.live.sockets, settings.live.sockets_per_address),
             mailer: mail.map(|mail| Mailer::open(db.clone(), mail)).transpose()?,
             kafka,
             clock,
@@ -244,6 +248,7 @@ impl Booking {
             jobs.spawn(Arc::clone(&self).run_mailer(shutdown.clone()));
         }
         jobs.spawn(Arc::clone(&self).run_live(shutdown.clone()));
+        jobs.spawn(Arc::clone(&self).run_support(shutdown.clone()));
         // A relay waits for each message's receipt.
         for _ in 0..if self.kafka.is_some() { writers.min(RELAYS) } else { 1 } {
             jobs.spawn(Arc::clone(&self).run_relay(shutdown.clone()));

@@ -1,4 +1,4 @@
-//! The sweep over what must always hold (DESIGN, 7: 12–20).
+//! The sweep over what must always hold (DESIGN, 7: 12–21).
 //!
 //! Plain questions to the database, each of which must find nothing. Read in
 //! one snapshot, so a sale under way is no finding. Never mends anything.

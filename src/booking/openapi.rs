@@ -20,7 +20,7 @@ use utoipa_swagger_ui::SwaggerUi;
 use super::problem::{Code, Problem, localise};
 use super::{
     Booking, accounts, admission, events, holds, idempotency, live, orders, page, payments, plan, seats,
-    tickets, wallet,
+    support, tickets, wallet,
 };
 
 /// No request of this API takes longer.
@@ -71,6 +71,12 @@ fn documented() -> OpenApiRouter<Arc<Booking>> {
     .routes(routes!(tickets::mine))
     .routes(routes!(tickets::qr))
     .routes(routes!(tickets::check_in))
+    .routes(routes!(support::ask))
+    .routes(routes!(support::request, support::withdraw))
+    .routes(routes!(support::end))
+    .routes(routes!(support::live))
+    .routes(routes!(support::counsellor, support::change))
+    .routes(routes!(support::kpi))
 }
 
 /// The API, its description, the page and health, ready to serve.

@@ -23,6 +23,7 @@ mod provider_books;
 mod purchase;
 mod races;
 mod sqlite_away;
+mod support;
 mod workers;
 
 /// Runs each case over an in-memory SQLite, a SQLite file and PostgreSQL; those

@@ -17,6 +17,7 @@ pub(crate) mod redis_server;
 pub(crate) mod set_clock;
 pub(crate) mod smtp;
 pub(crate) mod stalls;
+pub(crate) mod talker;
 pub(crate) mod tls;
 pub mod toss;
 pub(crate) mod viewer;

@@ -3,7 +3,7 @@
 /// Something that must always hold, and the question that finds where it does not.
 #[derive(Clone, Copy, Debug)]
 pub struct Rule {
-    /// Which of DESIGN, 7 it is part of: 12–20.
+    /// Which of DESIGN, 7 it is part of: 12–21.
     pub invariant: u8,
     /// What holds.
     pub says: &'static str,
@@ -16,7 +16,7 @@ const fn rule(invariant: u8, says: &'static str, sql: &'static str) -> Rule {
 }
 
 /// Of everything there is.
-pub(super) const ALWAYS: [Rule; 26] = [
+pub(super) const ALWAYS: [Rule; 29] = [
     rule(
         12,
         "a seat has one live ticket at most",
@@ -209,6 +209,26 @@ pub(super) const ALWAYS: [Rule; 26] = [
         "SELECT o.event_id || ' ' || i.seat_id AS subject FROM payments p
          JOIN orders o ON o.id = p.order_id JOIN order_items i ON i.order_id = o.id
          GROUP BY o.event_id, i.seat_id, o.epoch HAVING COUNT(DISTINCT o.id) > 1",
+    ),
+    rule(
+        21,
+        "a counsellor has one session at most",
+        "SELECT counsellor AS subject FROM support_sessions WHERE state IN ('OFFERED', 'ACTIVE')
+         GROUP BY counsellor HAVING COUNT(*) > 1",
+    ),
+    rule(
+        21,
+        "a counsellor is busy exactly when it has a session",
+        "SELECT c.account_id AS subject FROM counsellors c
+         WHERE (c.state = 'BUSY') <> EXISTS (SELECT 1 FROM support_sessions s
+           WHERE s.counsellor = c.account_id AND s.state IN ('OFFERED', 'ACTIVE'))",
+    ),
+    rule(
+        21,
+        "a customer is answered exactly when a session has a counsellor for it",
+        "SELECT r.id AS subject FROM support_requests r
+         WHERE (r.state = 'MATCHED') <> EXISTS (SELECT 1 FROM support_sessions s
+           WHERE s.request_id = r.id AND s.state IN ('OFFERED', 'ACTIVE'))",
     ),
 ];
 

@@ -187,6 +187,11 @@ codes! {
         "The same request is still running.", "같은 요청을 처리하고 있습니다.", "同じリクエストを処理中です。",
         "相同的请求正在处理中。", "La misma solicitud aún está en curso.",
     ];
+    /// A counsellor cannot go there from where it is.
+    IllegalState "illegal_state" CONFLICT [
+        "That state cannot be chosen now.", "지금은 선택할 수 없는 상태입니다.", "今は選べない状態です。",
+        "当前无法切换到该状态。", "Ese estado no se puede elegir ahora.",
+    ];
     /// The ticket was checked in before.
     AlreadyUsed "already_used" CONFLICT [
         "This ticket was used already.", "이미 사용된 티켓입니다.", "このチケットは使用済みです。", "该门票已使用。",

@@ -186,6 +186,40 @@ const PLANTED: &[Plant] = &[
     ),
 ];
 
+/// While a counsellor answers one customer.
+const PLANTED_AT_THE_DESK: &[Plant] = &[
+    (
+        "a counsellor has one session at most",
+        &[
+            "DROP INDEX support_sessions_one_per_counsellor",
+            "DROP INDEX support_sessions_one_per_request",
+            "INSERT INTO support_sessions (id, request_id, customer, counsellor, state, created_at, offered_at)
+             SELECT 'second', request_id, customer, counsellor, state, created_at, offered_at FROM support_sessions",
+        ],
+        &["DELETE FROM support_sessions WHERE id = 'second'"],
+    ),
+    (
+        "a counsellor is busy exactly when it has a session",
+        &["UPDATE counsellors SET state = 'READY'"],
+        &["UPDATE counsellors SET state = 'BUSY'"],
+    ),
+    (
+        "a customer is answered exactly when a session has a counsellor for it",
+        &["UPDATE support_requests SET state = 'QUEUED'"],
+        &["UPDATE support_requests SET state = 'MATCHED'"],
+    ),
+];
+
+async fn at_the_desk(database: Database) {
+    // Nobody puts right what is planted.
+    let Some(office) = TestBooking::idle(database, |_| {}).await else { return };
+    let counsellor = crate::booking::support::ready(&office).await;
+    let fan = office.fan(0).await;
+    crate::booking::support::ask(&fan).await;
+    assert_eq!(counsellor.get("/api/counselors/me").await.json["state"], "BUSY");
+    plant(&office, PLANTED_AT_THE_DESK).await;
+}
+
 /// Plants each bug, sees it found, and mends it.
 async fn plant(office: &TestBooking, bugs: &[Plant]) {
     office.assert_sound().await;
@@ -319,7 +353,8 @@ async fn in_mails(database: Database) {
 
 #[test]
 fn each_rule_has_a_planted_bug_and_each_invariant_a_rule() {
-    let planted = [PLANTED, PLANTED_ON_CARDS, PLANTED_AT_THE_DOOR, PLANTED_IN_MAILS].concat();
+    let planted =
+        [PLANTED, PLANTED_ON_CARDS, PLANTED_AT_THE_DOOR, PLANTED_IN_MAILS, PLANTED_AT_THE_DESK].concat();
     for rule in rules() {
         assert!(planted.iter().any(|(says, ..)| *says == rule.says), "{}", rule.says);
     }
@@ -347,7 +382,7 @@ macro_rules! each_planted_bug_is_found {
     };
 }
 
-each_planted_bug_is_found! { in_a_sale in_card_payments in_admissions in_mails }
+each_planted_bug_is_found! { in_a_sale in_card_payments in_admissions in_mails at_the_desk }
 
 on_each_database! {
     on shared
