@@ -45,8 +45,8 @@ class Redis:
         return self.figure("stats", "total_commands_processed")
 
 
-# Words of a call: verb, hash, number of keys, 16 keys, time.
-ADMITS = 20
+# Words of a call beside its keys: verb, hash, number of keys, time.
+BARE = 4
 
 
 def tick_ms(redis, gate, batch, seconds):
@@ -67,6 +67,7 @@ def tick_ms(redis, gate, batch, seconds):
     admit, make_room = [], []
     for entry in entries:
         if entry[3][0].upper() in ("EVALSHA", "EVAL"):
-            # Admitting is told what its gate knew of the line, beside keys and beat.
-            (admit if len(entry[3]) > ADMITS else make_room).append(entry[2] / 1_000)
+            # Admitting is told what its gate knew of the line, too.
+            told = len(entry[3]) - int(entry[3][2]) - BARE
+            (admit if told else make_room).append(entry[2] / 1_000)
     return statistics.median(admit), statistics.median(make_room)
