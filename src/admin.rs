@@ -84,6 +84,13 @@ impl Admin {
             )
             .merge(guarded)
             .fallback(|| async { problem(StatusCode::NOT_FOUND, "not_found", "no such path") })
+            .method_not_allowed_fallback(|| async {
+                problem(
+                    StatusCode::METHOD_NOT_ALLOWED,
+                    "method_not_allowed",
+                    "this path does not take that method",
+                )
+            })
             .with_state(admin)
     }
 }

@@ -161,22 +161,25 @@ pub(super) async fn clear(State(admin): Rooms, Path(name): Path<String>, who: Wh
 
 pub(super) async fn remove_place(
     State(admin): Rooms,
-    Path((room, number)): Path<(String, u64)>,
+    Path((room, number)): Path<(String, String)>,
     who: Who,
 ) -> Response {
-    remove(&admin, &room, "place", PlaceNumber(number), who).await
+    remove(&admin, &room, "place", &number, who).await
 }
 
 pub(super) async fn remove_pass(
     State(admin): Rooms,
-    Path((room, number)): Path<(String, u64)>,
+    Path((room, number)): Path<(String, String)>,
     who: Who,
 ) -> Response {
-    remove(&admin, &room, "pass", PlaceNumber(number), who).await
+    remove(&admin, &room, "pass", &number, who).await
 }
 
-async fn remove(admin: &Admin, room: &str, what: &str, number: PlaceNumber, who: Who) -> Response {
+async fn remove(admin: &Admin, room: &str, what: &str, number: &str, who: Who) -> Response {
     let Some(room) = find(admin, room) else { return unknown() };
+    let Ok(number) = number.parse().map(PlaceNumber) else {
+        return problem(StatusCode::BAD_REQUEST, "bad_number", "expected a place's number");
+    };
     let act = Act::begin(who, Some(room), format!("remove {what} {}", number.0));
     let outcome = revoke(room, number).await;
     let word = match &outcome {

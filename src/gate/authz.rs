@@ -16,6 +16,7 @@ use super::decide::{Decision, decide};
 use super::visit::{Asked, Inside};
 use super::{Gate, kind, request};
 
+const AUTHZ: &str = "/queue/authz";
 const FORWARDED_URI: &str = "x-forwarded-uri";
 const FORWARDED_HOST: &str = "x-forwarded-host";
 const ORIGINAL_URI: &str = "x-original-uri";
@@ -78,7 +79,7 @@ impl Gate {
     /// The request that is asked about, with the host it is for. `None` when
     /// that is not said in exactly one way.
     fn asked(&self, parts: &Parts, peer: SocketAddr) -> Option<Parts> {
-        let told = told(parts, self.trusts(peer.ip()))?;
+        let told = told(parts, self.trusts(peer.ip())).or_else(|| self.root(parts))?;
         if !told.target.starts_with('/') || told.target.contains('#') {
             return None;
         }
@@ -91,6 +92,13 @@ impl Gate {
         request::check_target(&asked).ok()?;
         request::check_host(&asked).ok()?;
         Some(asked)
+    }
+
+    /// Where nobody says what is asked, the only room there is answers for its root.
+    fn root(&self, parts: &Parts) -> Option<Told<'static>> {
+        let silent = parts.uri.path() == AUTHZ
+            && ![FORWARDED_URI, ORIGINAL_URI].iter().any(|name| parts.headers.contains_key(*name));
+        self.sites.load().only().filter(|_| silent).map(|_| Told { target: "/", host: None })
     }
 }
 
@@ -107,7 +115,7 @@ struct Told<'a> {
 /// Proxies pass a visitor's headers on beside their own: a header is believed
 /// only where nothing else can say what is asked, and never two of them.
 fn told(parts: &Parts, trusted: bool) -> Option<Told<'_>> {
-    let rest = parts.uri.path().strip_prefix("/queue/authz").unwrap_or_default();
+    let rest = parts.uri.path().strip_prefix(AUTHZ).unwrap_or_default();
     if !rest.is_empty() {
         return Some(Told { target: rest, host: None });
     }

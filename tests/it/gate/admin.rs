@@ -84,6 +84,10 @@ async fn a_revoked_pass_is_dead_when_the_log_has_been_read_and_a_removed_place_i
     assert_eq!(holder.status().await["state"], "expired");
     let again = gate.admin("DELETE", &format!("/admin/v1/rooms/main/passes/{number}"), "").await;
     assert_eq!(again.status, 404);
+    let nonsense = gate.admin("DELETE", "/admin/v1/rooms/main/passes/x", "").await;
+    assert_eq!((nonsense.status, nonsense.problem().as_str()), (400, "bad_number"));
+    let wrong = gate.admin("PUT", "/admin/v1/rooms", "").await;
+    assert_eq!((wrong.status, wrong.problem().as_str()), (405, "method_not_allowed"));
     let _inside = gate.admitted().await;
     let mut waiting = gate.client();
     let number = waiting.stand().await["number"].clone();

@@ -165,6 +165,6 @@ async fn an_authorizer_is_told_what_is_asked_by_its_proxy_not_by_the_visitor() {
     assert_eq!(ask("/queue/authz/seats", &[free]).await, 429, "the path wins");
     assert_eq!(ask("/queue/authz?nginx=1", &[seats]).await, 401);
     assert_eq!(ask("/queue/authz?nginx=1", &[seats, free]).await, 400, "which of them?");
-    assert_eq!(ask("/queue/authz", &[]).await, 400);
+    assert_eq!(ask("/queue/authz", &[]).await, 429, "the root of the only room");
     assert_eq!(ask("/queue/authz/healthz", &[("upgrade", "websocket")]).await, 400);
 }
