@@ -3,6 +3,7 @@
 //! 0 done, 1 the work failed, 2 wrong usage or settings.
 
 mod check;
+mod draw;
 mod room;
 
 use std::io::Write as _;
@@ -45,6 +46,8 @@ enum Command {
     Booking(BookingArgs),
     /// Read and steer rooms through the admin API.
     Room(room::RoomArgs),
+    /// Recompute a published draw.
+    Draw(draw::DrawArgs),
     /// Send a simulated crowd, watch it, and check what it saw.
     Swarm(Box<swarm::Options>),
     /// Validate settings and print the effective ones, secrets hidden.
@@ -193,6 +196,10 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Booking(args) => booking(&args),
         Command::Room(args) => {
             say(&room::run(&args)?);
+            Ok(())
+        }
+        Command::Draw(args) => {
+            say(&draw::run(&args)?);
             Ok(())
         }
         Command::Swarm(options) => swarm(*options),

@@ -14,6 +14,7 @@ mod authz;
 pub mod bench;
 mod body;
 mod decide;
+pub mod draw;
 mod forward;
 mod hand_over;
 mod health;

@@ -15,6 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::domain::autotune::Word;
+use crate::domain::draw::Draw;
 use crate::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
 use crate::domain::line::{Known, LogEntry, PutBack, Settings, Standing};
 use crate::domain::opening::Rescheduled;
@@ -165,6 +166,13 @@ pub trait Store: Send + Sync + 'static {
     /// Admits a batch if a tick is due, and the line is the one that the caller
     /// knew and not behind that; tells how it stands either way.
     async fn admit(&self, room: &RoomName, known: Option<&Known>) -> Result<Report, StoreError>;
+
+    /// Settles the order of those present at the opening, when nobody has yet
+    /// ([`crate::domain::line::Line::draw`]).
+    async fn draw(&self, room: &RoomName, draw: &Draw) -> Result<(), StoreError>;
+
+    /// What that order comes of; `None` before the draw.
+    async fn drawn(&self, room: &RoomName) -> Result<Option<Draw>, StoreError>;
 
     /// Ends a place or pass before its time; `None` when there was none.
     async fn end(

@@ -39,6 +39,7 @@ impl Crowd {
             draining: false,
             overflow: false,
             opening: None,
+            draw: false,
             autotune: false,
         };
         let now = Timestamp::from_millis(1_700_000_000_000);

@@ -4,6 +4,7 @@
 //! compared with it. Each operation takes the store's `now`, applies whole or
 //! not at all, and ends with the invariants of [`Line::check`].
 
+mod drawing;
 mod hand_over;
 mod recovery;
 mod silence;
@@ -11,14 +12,17 @@ mod time;
 mod turnover;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::autotune::{Tuned, Word};
+use super::draw::Draw;
 use super::id::{Epoch, PlaceNumber, VisitorId};
 use super::opening::Opening;
 use super::pass::Pass;
 use super::place::{Intent, Reason, Turn};
 use super::time::Timestamp;
+pub use drawing::Lot;
 pub use hand_over::PRUNE;
 use recovery::Recovery;
 pub use recovery::{FORMER, Known, PutBack};
@@ -67,6 +71,8 @@ pub struct Settings {
     pub overflow: bool,
     /// When the doors open; `None` = they are open.
     pub opening: Option<Opening>,
+    /// Those present when the doors open come in a drawn order.
+    pub draw: bool,
     /// The capacity follows the gates' words on the app.
     pub autotune: bool,
 }
@@ -166,6 +172,10 @@ pub struct Standing {
     pub recoveries: u64,
     /// What the capacity was lowered to for the app's sake, where it may be.
     pub tuned: Option<u64>,
+    /// The number of the first who came too late for the draw, from the opening on.
+    pub frozen: Option<PlaceNumber>,
+    /// The draw has taken place.
+    pub drawn: bool,
     /// Lines of this room that were cleared, the last one first.
     pub former: Vec<Epoch>,
     /// Counts since the line began.
@@ -203,6 +213,8 @@ pub struct Line {
     log: VecDeque<(u64, LogEntry)>,
     recovery: Recovery,
     tuned: Tuned,
+    frozen: Option<PlaceNumber>,
+    draw: Option<Arc<Draw>>,
     former: Vec<Epoch>,
     totals: Totals,
 }
@@ -235,6 +247,8 @@ impl Line {
             log: VecDeque::new(),
             recovery: Recovery::default(),
             tuned: Tuned::default(),
+            frozen: None,
+            draw: None,
             former: Vec::new(),
             totals: Totals::default(),
         }
@@ -411,6 +425,8 @@ impl Line {
             recovering_until: self.recovery.until,
             recoveries: self.recovery.count,
             tuned: self.tuned.capacity.filter(|_| self.settings.autotune),
+            frozen: self.frozen,
+            drawn: self.draw.is_some(),
             former: self.former.clone(),
             totals: self.totals,
         }
@@ -476,6 +492,7 @@ impl Line {
         if self.recovery.is_on(now) {
             return Turn::Unknown;
         }
+        self.freeze(now);
         if self.settings.takes_nobody(now) {
             return Turn::Closed;
         }

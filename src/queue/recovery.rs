@@ -118,8 +118,8 @@ impl Room {
         }
         let mut told_of = self.memory.told_of.lock();
         // Epochs are instants: of several lines the last is the one that was lost.
-        if told_of.is_none_or(|known| known.epoch < epoch) {
-            *told_of = Some(Known { epoch, next: PlaceNumber(1), log_seq: 0, recoveries: 0 });
+        if told_of.as_ref().is_none_or(|known| known.epoch < epoch) {
+            *told_of = Some(Known { epoch, next: PlaceNumber(1), log_seq: 0, recoveries: 0, lot: None });
         }
         let known = told_of.as_mut().filter(|known| known.epoch == epoch);
         known.is_some_and(|known| {
@@ -146,9 +146,9 @@ pub(super) fn known(room: &Room, state: &State) -> Option<Known> {
     let view = room.view.load();
     let mut told_of = room.memory.told_of.lock();
     // Somebody joined meanwhile, or that line came back: it is of no more use.
-    *told_of = told_of.filter(|known| may_be_lost(&view, known.epoch));
+    *told_of = told_of.take().filter(|known| may_be_lost(&view, known.epoch));
     if told_of.is_some() {
-        return *told_of;
+        return told_of.clone();
     }
     // After a clear the last word is of the line before.
     let standing = view.standing.as_ref().filter(|s| s.epoch == view.epoch && s.epoch == state.epoch)?;
@@ -158,17 +158,20 @@ pub(super) fn known(room: &Room, state: &State) -> Option<Known> {
         next: standing.next.max(PlaceNumber(seen)),
         log_seq: state.log_seq,
         recoveries: state.recoveries.max(state.told),
+        lot: None,
     })
 }
 
 /// Whether the store is behind what this gate knew before it asked.
-pub(super) fn is_behind(standing: &Standing, known: Option<Known>) -> bool {
+pub(super) fn is_behind(standing: &Standing, known: Option<&Known>) -> bool {
     known.is_some_and(|known| {
         let other = standing.epoch != known.epoch;
         if other {
             is_unborn(standing)
         } else {
-            standing.next < known.next || standing.log_seq < known.log_seq
+            standing.next < known.next
+                || standing.log_seq < known.log_seq
+                || known.lot.is_some() && !standing.drawn
         }
     })
 }
@@ -178,13 +181,13 @@ fn is_unborn(standing: &Standing) -> bool {
 }
 
 /// Opens the room for a gate that may know how far its line had come.
-pub(super) async fn reopen(room: &Room, known: Option<Known>) -> Result<Report, StoreError> {
+pub(super) async fn reopen(room: &Room, known: Option<&Known>) -> Result<Report, StoreError> {
     let config = Arc::clone(&*room.config());
     let Some(known) = known else {
         let epoch = Epoch(room.clock.now().as_millis());
         return room.store.open(&config.name, epoch, &config.line).await;
     };
-    let report = room.store.reopen(&config.name, &known, window(room), &config.line).await?;
+    let report = room.store.reopen(&config.name, known, window(room), &config.line).await?;
     // Taken up, or too late for it.
     *room.memory.told_of.lock() = None;
     Ok(report)

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use crate::domain::autotune::Word;
+use crate::domain::draw::Draw;
 use crate::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
 use crate::domain::line::{Known, PutBack, Settings};
 use crate::domain::pass::Pass;
@@ -127,6 +128,14 @@ impl<S: Store> Store for Watched<S> {
         let report = self.store.admit(room, known).await?;
         self.seen.lock().note(&report, self.capacity);
         Ok(report)
+    }
+
+    async fn draw(&self, room: &RoomName, draw: &Draw) -> Result<(), StoreError> {
+        self.store.draw(room, draw).await
+    }
+
+    async fn drawn(&self, room: &RoomName) -> Result<Option<Draw>, StoreError> {
+        self.store.drawn(room).await
     }
 
     async fn end(

@@ -13,6 +13,7 @@ use super::beats::Beats;
 use super::{LogPage, Overrides, Report, Store, StoreError};
 use crate::clock::Clock;
 use crate::domain::autotune::Word;
+use crate::domain::draw::Draw;
 use crate::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
 use crate::domain::line::{CHUNK, Known, Line, PutBack, Settings, Standing};
 use crate::domain::pass::Pass;
@@ -135,13 +136,21 @@ impl Store for MemoryStore {
         let asked = self.beats.ask();
         let report = self.with(room, |room, now| {
             let standing = match known.is_none_or(|known| room.line.is_as_known(known)) {
-                true => room.line.admit(now),
+                true => room.line.admit_for(known, now),
                 false => room.line.standing_at(now),
             };
             room.report(standing)
         })?;
         self.beats.note(room, report.standing.now, asked);
         Ok(report)
+    }
+
+    async fn draw(&self, room: &RoomName, draw: &Draw) -> Result<(), StoreError> {
+        self.with(room, |room, _| room.line.draw(draw))
+    }
+
+    async fn drawn(&self, room: &RoomName) -> Result<Option<Draw>, StoreError> {
+        self.with(room, |room, _| room.line.drawn())
     }
 
     async fn end(

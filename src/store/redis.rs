@@ -21,6 +21,7 @@
 //! | `out` | while a lost line comes back: a bit for each number that was out |
 //! | `seen` | a line of an older version: its signs of life, until they are taken over |
 //! | `handed` | number and visitor by waiting number, of those that were handed over |
+//! | `entries` | secret and entries of the draw, once it took place |
 
 mod scripts;
 mod signs;
@@ -36,6 +37,7 @@ use super::beats::Beats;
 use super::{LogPage, Overrides, Report, Store, StoreError};
 use crate::clock::{Clock, SystemClock};
 use crate::domain::autotune::Word;
+use crate::domain::draw::Draw;
 use crate::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
 use crate::domain::line::{CHUNK, Known, PutBack, Settings};
 use crate::domain::pass::Pass;
@@ -48,7 +50,7 @@ use signs::Slices;
 use wire::Arg;
 
 /// The last parts of a room's keys, in the order in which the scripts take them.
-const KEYS: [&str; 17] = [
+const KEYS: [&str; 18] = [
     "room",
     "waiting",
     "heard",
@@ -66,6 +68,7 @@ const KEYS: [&str; 17] = [
     "out",
     "seen",
     "handed",
+    "entries",
 ];
 /// Numbers read in one call, at most.
 const RANGE: usize = 20_000;
@@ -153,7 +156,7 @@ impl RedisStore {
         &self,
         room: &RoomName,
         epoch: Epoch,
-        known: [Arg<'_>; 4],
+        known: [Arg<'_>; 6],
         settings: &Settings,
     ) -> Result<Report, StoreError> {
         let epoch = epoch.to_string();
@@ -180,7 +183,7 @@ impl From<CallError> for StoreError {
 #[async_trait]
 impl Store for RedisStore {
     async fn open(&self, room: &RoomName, epoch: Epoch, settings: &Settings) -> Result<Report, StoreError> {
-        let known = [(); 4].map(|()| Arg::Text(""));
+        let known = [(); 6].map(|()| Arg::Text(""));
         self.opened(room, epoch, known, settings).await
     }
 
@@ -191,8 +194,15 @@ impl Store for RedisStore {
         window: Duration,
         settings: &Settings,
     ) -> Result<Report, StoreError> {
-        let far = [known.next.0, known.log_seq, known.recoveries, millis(window)].map(Arg::Number);
-        self.opened(room, known.epoch, far, settings).await
+        let lot = known.lot.as_ref().map(|lot| (lot.draw.next.0, wire::lot(&lot.draw)));
+        let (frozen, lot) = match &lot {
+            Some((frozen, lot)) => (Arg::Number(*frozen), Arg::Bytes(lot)),
+            None => (Arg::Text(""), Arg::Text("")),
+        };
+        let [next, log_seq, recoveries, window] =
+            [known.next.0, known.log_seq, known.recoveries, millis(window)].map(Arg::Number);
+        let known_line = [next, log_seq, recoveries, window, frozen, lot];
+        self.opened(room, known.epoch, known_line, settings).await
     }
 
     async fn come_back(
@@ -258,11 +268,26 @@ impl Store for RedisStore {
         let (mut args, asked) = (Vec::new(), self.beats.ask());
         if let (Some(known), Some(epoch)) = (known, &epoch) {
             args.extend([Arg::Text(epoch), Arg::Number(known.next.0), Arg::Number(known.log_seq)]);
+            if let Some(lot) = &known.lot {
+                args.push(Arg::Number(u64::from(lot.whole)));
+                args.extend(lot.turns.iter().map(|number| Arg::Number(number.0)));
+            }
         }
         let reply = self.act(room, &self.scripts.admit, args).await?;
         let report = wire::report(&reply)?;
         self.beats.note(room, report.standing.now, asked);
         Ok(report)
+    }
+
+    async fn draw(&self, room: &RoomName, draw: &Draw) -> Result<(), StoreError> {
+        let lot = wire::lot(draw);
+        let args = vec![Arg::Number(draw.next.0), Arg::Bytes(&lot)];
+        self.read(room, &self.scripts.draw, args).await.map(drop)
+    }
+
+    async fn drawn(&self, room: &RoomName) -> Result<Option<Draw>, StoreError> {
+        let reply = self.read(room, &self.scripts.drawn, Vec::new()).await?;
+        Ok(wire::optional_draw(&reply)?)
     }
 
     async fn end(

@@ -222,6 +222,7 @@ fn line(file: &file::RoomFile, at: &str, problems: &mut Problems) -> Settings {
         // What is counted is who would have had to wait.
         overflow: matches!(file.mode, Mode::Overflow | Mode::Shadow),
         autotune: file.autotune.is_some(),
+        draw: false,
         opening: file.opening.as_ref().and_then(|opening| self::opening(opening, at, problems)),
     }
 }

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::{Line, Place};
+use super::{Line, Lot, Place};
 use crate::domain::id::{Epoch, PlaceNumber, VisitorId};
 use crate::domain::pass::Pass;
 use crate::domain::place::{Reason, Turn};
@@ -17,7 +17,7 @@ use crate::domain::time::Timestamp;
 pub const FORMER: usize = 8;
 
 /// How far a line had come, as far as one gate knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
     /// Which line.
     pub epoch: Epoch,
@@ -27,6 +27,8 @@ pub struct Known {
     pub log_seq: u64,
     /// How often it had been put together again.
     pub recoveries: u64,
+    /// Its draw, once it took place.
+    pub lot: Option<Lot>,
 }
 
 /// Something that a gate remembers of a line that was lost.
@@ -100,11 +102,14 @@ impl Line {
         if known.epoch != self.epoch && !unborn {
             return;
         }
-        let behind = known.next.0 > self.next || known.log_seq > self.log_seq;
-        if known.epoch == self.epoch && !behind {
+        if self.is_as_known(known) {
             return;
         }
-        self.epoch = known.epoch;
+        if known.epoch != self.epoch {
+            self.epoch = known.epoch;
+            (self.frozen, self.draw) = (None, None);
+        }
+        self.recall_draw(known.lot.as_ref());
         self.next = self.next.max(known.next.0);
         if known.log_seq > self.log_seq {
             // What is between is gone.
@@ -119,7 +124,8 @@ impl Line {
     /// Whether this is the line that a gate knew, and not behind that.
     #[must_use]
     pub fn is_as_known(&self, known: &Known) -> bool {
-        known.epoch == self.epoch && known.next.0 <= self.next && known.log_seq <= self.log_seq
+        let has_draw = known.lot.is_none() || self.draw.is_some();
+        known.epoch == self.epoch && known.next.0 <= self.next && known.log_seq <= self.log_seq && has_draw
     }
 
     /// A visitor shows the place it had. While the line comes back an unknown

@@ -1,6 +1,6 @@
 //! The tick: make room, then admit. And what must hold after every step.
 
-use super::{CHUNK, Line, LogEntry, Place, REMEMBERED, SWEEP, Standing};
+use super::{CHUNK, Known, Line, LogEntry, Place, REMEMBERED, SWEEP, Standing};
 use crate::domain::admission::{self, Bounds};
 use crate::domain::id::{PlaceNumber, VisitorId};
 use crate::domain::pass::Pass;
@@ -38,17 +38,30 @@ impl Line {
 
     /// Admits a batch if a tick is due; says how the line stands either way.
     pub fn admit(&mut self, now: Timestamp) -> Standing {
+        self.admit_for(None, now)
+    }
+
+    /// The same for a gate that knew the line up to here. One that knows too few
+    /// of those whose turn is next in a draw learns how the line stands, and the
+    /// tick is still due.
+    pub fn admit_for(&mut self, known: Option<&Known>, now: Timestamp) -> Standing {
         let now = self.clock(now);
         if self.is_coming_back(now) {
             return self.standing();
         }
+        self.freeze(now);
         let Some(counts_from) = admission::due(self.last_tick_at, self.settings.tick, now) else {
+            return self.standing();
+        };
+        let room = if self.is_shut(now) { 0 } else { self.room(now) };
+        let in_line = as_len(room).saturating_sub(self.returning.len());
+        let Some(drawn) = self.drawn_turns(in_line, known.and_then(|known| known.lot.as_ref())) else {
             return self.standing();
         };
         self.last_tick_at = Some(counts_from);
         self.tick += 1;
-        let room = if self.settings.is_shut(now) { 0 } else { self.room(now) };
         let mut admitted = self.call_returners(room, now);
+        admitted += self.call_from_line(&drawn, now);
         admitted += self.call_waiting(room - admitted, now);
         if admitted > 0 {
             self.recent.push_back((now, admitted));
@@ -130,10 +143,7 @@ impl Line {
     }
 
     pub(super) fn may_overflow(&mut self, now: Timestamp) -> bool {
-        !self.settings.is_shut(now)
-            && self.waiting.is_empty()
-            && self.returning.is_empty()
-            && self.room(now) > 0
+        !self.is_shut(now) && self.waiting.is_empty() && self.returning.is_empty() && self.room(now) > 0
     }
 
     fn call_returners(&mut self, room: u64, now: Timestamp) -> u64 {
@@ -148,6 +158,10 @@ impl Line {
     fn call_waiting(&mut self, room: u64, now: Timestamp) -> u64 {
         let called: Vec<_> =
             self.waiting.iter().take(as_len(room)).map(|(&number, &visitor)| (number, visitor)).collect();
+        self.call_from_line(&called, now)
+    }
+
+    fn call_from_line(&mut self, called: &[(PlaceNumber, VisitorId)], now: Timestamp) -> u64 {
         for chunk in called.chunks(CHUNK) {
             for &(number, visitor) in chunk {
                 self.call(visitor, number, false, now);

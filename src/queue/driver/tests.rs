@@ -8,6 +8,7 @@ use super::*;
 use crate::clock::{Clock, ManualClock};
 use crate::config;
 use crate::domain::autotune::Word;
+use crate::domain::draw::Draw;
 use crate::domain::id::{Epoch, RoomName, VisitorId};
 use crate::domain::line::{Known, PutBack, Settings};
 use crate::domain::pass::Pass;
@@ -69,6 +70,14 @@ impl Store for Faulty {
 
     async fn admit(&self, room: &RoomName, known: Option<&Known>) -> Result<Report, StoreError> {
         self.lines.admit(room, known).await
+    }
+
+    async fn draw(&self, room: &RoomName, draw: &Draw) -> Result<(), StoreError> {
+        self.lines.draw(room, draw).await
+    }
+
+    async fn drawn(&self, room: &RoomName) -> Result<Option<Draw>, StoreError> {
+        self.lines.drawn(room).await
     }
 
     async fn end(

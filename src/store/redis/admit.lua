@@ -1,5 +1,6 @@
 -- ARGV: time; then, when the caller knew the line, its epoch, its next number and
--- the last entry of its log.
+-- the last entry of its log; then, when it knew the draw, whether the numbers that
+-- follow are all ('1'), and those: whose turn is next.
 
 if not room.epoch then return false end
 now = clock()
@@ -12,24 +13,56 @@ local function due()
   return now - at < limit('tick_ms') and at or now
 end
 
+-- Calls visitors; at most CHUNK. Where they were, they are still.
+local function call_all(visitors, numbers, again)
+  if #visitors == 0 then return end
+  local deadline = now + limit('claim_ms') - moved()
+  local called, places, holders = {}, {}, {}
+  for i, visitor in ipairs(visitors) do
+    called[2 * i - 1], called[2 * i] = deadline, visitor
+    places[2 * i - 1], places[2 * i] = visitor, place('C', numbers[i], again)
+    holders[2 * i - 1], holders[2 * i] = numbers[i], visitor
+  end
+  call('ZADD', CALLED, unpack(called))
+  call('HSET', HOLDERS, unpack(holders))
+  call('HSET', PLACES, unpack(places))
+end
+
 -- Calls the first of a set; at most CHUNK. They are in the set still.
 local function call_first(set, most, again)
   local first = call('ZRANGE', set, 0, math.min(most, CHUNK) - 1, 'WITHSCORES')
-  local deadline = now + limit('claim_ms') - moved()
-  local visitors, numbers, called, places, holders = {}, {}, {}, {}, {}
+  local visitors, numbers = {}, {}
   for i = 1, #first, 2 do
-    local visitor, number = first[i], text(first[i + 1])
-    visitors[#visitors + 1], numbers[#numbers + 1] = visitor, number
-    called[i], called[i + 1] = deadline, visitor
-    places[i], places[i + 1] = visitor, place('C', number, again)
-    holders[i], holders[i + 1] = number, visitor
+    visitors[#visitors + 1], numbers[#numbers + 1] = first[i], text(first[i + 1])
   end
-  if #visitors > 0 then
-    call('ZADD', CALLED, unpack(called))
-    call('HSET', HOLDERS, unpack(holders))
-    call('HSET', PLACES, unpack(places))
-  end
+  call_all(visitors, numbers, again)
   return visitors, numbers
+end
+
+-- Those of the draw whose turn it is; nil when the caller does not know enough of them.
+local function drawn_turns(most)
+  local visitors, numbers = {}, {}
+  if not room.drawn then return visitors, numbers end
+  for i = 6, #ARGV do
+    if #visitors == most then break end
+    local is_in = tonumber(ARGV[i]) < count('frozen')
+    local visitor = is_in and call('ZRANGEBYSCORE', WAITING, ARGV[i], ARGV[i])[1]
+    if visitor then visitors[#visitors + 1], numbers[#numbers + 1] = visitor, ARGV[i] end
+  end
+  local there = math.min(most, call('ZCOUNT', WAITING, '-inf', '(' .. room.frozen))
+  if #visitors < there and ARGV[5] ~= '1' then return nil end
+  return visitors, numbers
+end
+
+local function call_drawn(visitors, numbers)
+  for from = 1, #visitors, CHUNK do
+    local upto = math.min(from + CHUNK - 1, #visitors)
+    local some, theirs = { unpack(visitors, from, upto) }, { unpack(numbers, from, upto) }
+    call_all(some, theirs, '0')
+    append(theirs, {})
+    call('ZREM', WAITING, unpack(some))
+  end
+  return #visitors
 end
 
 local function call_returners(most)
@@ -58,7 +91,8 @@ end
 -- Another line, or one that lost its end: nobody is admitted from that.
 if ARGV[2] then
   local next, log_seq = tonumber(ARGV[3]), tonumber(ARGV[4])
-  if ARGV[2] ~= room.epoch or next > count('next') or log_seq > count('log_seq') then return report(0) end
+  if ARGV[2] ~= room.epoch or next > count('next') or log_seq > count('log_seq')
+    or ARGV[5] and not room.drawn then return report(0) end
 end
 if is_coming_back(now) then return report(0) end
 if count('recovering_until') > 0 then
@@ -66,13 +100,17 @@ if count('recovering_until') > 0 then
   call('UNLINK', OUT)
   room.recovering_until, room.out_below = nil, nil
 end
+freeze(now)
 local counts_from = due()
 if not counts_from then return report(0) end
+local most = is_shut(now) and 0 or space()
+local drawn, numbers = drawn_turns(most - math.min(most, call('ZCARD', RETURNING)))
+if not drawn then return report(0) end
 -- First of all: a tick that fails half-way is over, not repeated.
 put('last_tick_at', counts_from)
 add('tick', 1)
-local most = is_shut(now) and 0 or space()
 local admitted = call_returners(most)
+admitted = admitted + call_drawn(drawn, numbers)
 admitted = admitted + call_waiting(most - admitted)
 if admitted > 0 then note_admitted(admitted) end
 return report(admitted)

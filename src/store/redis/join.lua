@@ -27,6 +27,7 @@ end
 
 local function enter(visitor)
   if is_coming_back(now) then return { 'U' } end
+  freeze(now)
   if takes_nobody(now) then return { 'C' } end
   if may_overflow() then return straight_in(visitor) end
   local most = limit('max_waiting')

@@ -1,9 +1,10 @@
 -- ARGV: time, epoch, then how far the line had come as its caller knows (next
--- number, last log entry, recoveries, ms to come back in; each '' = unknown), then
+-- number, last log entry, recoveries, ms to come back in, then the draw's number and
+-- secret and entries; each '' = unknown), then
 -- the settings as fields and values.
 
 local fields = {}
-for i = 7, #ARGV, 2 do
+for i = 9, #ARGV, 2 do
   local field, value = 'base:' .. ARGV[i], ARGV[i + 1]
   fields[#fields + 1], fields[#fields + 2] = field, value
   room[field] = value
@@ -16,12 +17,21 @@ end
 call('HSET', ROOM, unpack(fields))
 now = clock()
 
-local function recall(epoch, next, log_seq, recoveries, window)
+local function recall(epoch, next, log_seq, recoveries, window, frozen, lot)
   local unborn = count('next') == 1 and count('log_seq') == 0 and not room.former
   if epoch ~= room.epoch and not unborn then return end
-  local behind = next > count('next') or log_seq > count('log_seq')
+  local behind = next > count('next') or log_seq > count('log_seq') or lot ~= '' and not room.drawn
   if epoch == room.epoch and not behind then return end
-  put('epoch', epoch)
+  if epoch ~= room.epoch then
+    put('epoch', epoch)
+    call('HDEL', ROOM, 'frozen', 'drawn')
+    room.frozen, room.drawn = nil, nil
+  end
+  if lot ~= '' and not room.drawn then
+    call('SET', ENTRIES, lot)
+    put('frozen', frozen)
+    put('drawn', 1)
+  end
   if next > count('next') then put('next', text(next)) end
   if log_seq > count('log_seq') then
     -- What is between is gone.
@@ -33,6 +43,7 @@ local function recall(epoch, next, log_seq, recoveries, window)
 end
 
 if ARGV[3] ~= '' then
-  recall(ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]))
+  recall(ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]),
+    ARGV[7], ARGV[8])
 end
 return report(0)

@@ -5,7 +5,7 @@
 -- is by the caller's account, '' when that has none.
 
 local ROOM, WAITING, HEARD, PAGES, JOINED, RETURNING, CALLED, PASSES, PLACES, HOLDERS, ENDED, RECENT, REVOKED, LOG,
-  OUT, SEEN, HANDED = unpack(KEYS)
+  OUT, SEEN, HANDED, ENTRIES = unpack(KEYS)
 local call = redis.call
 
 -- The hash. An empty one: nobody opened the room, or it was lost.
@@ -57,7 +57,14 @@ local function opens_at()
 end
 
 -- Whether nobody is admitted, and whether nobody joins; see Settings.
-local function is_shut(now) return is_set('paused') or is_set('closed') or now < (opens_at() or 0) end
+local function is_shut(now)
+  return is_set('paused') or is_set('closed') or now < (opens_at() or 0) or is_set('draw') and not room.drawn
+end
+
+-- From the opening on who joins is not in the draw.
+local function freeze(now)
+  if is_set('draw') and not room.frozen and now >= (opens_at() or 0) then put('frozen', text(count('next'))) end
+end
 
 local function takes_nobody(now)
   local gather_from = tonumber(room['base:gather_from']) or 0

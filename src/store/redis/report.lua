@@ -7,7 +7,7 @@ local function report(admitted)
     room.epoch, text(count('skew_ms')), now, count('tick'), due_at, count('next'), count('log_seq'),
     call('ZCARD', WAITING), call('ZCARD', RETURNING), call('ZCARD', CALLED), call('ZCARD', PASSES),
     admitted, count('holiday_until'), count('recovering_until'), count('recoveries'),
-    is_tuned() and count('tuned') or 0,
+    is_tuned() and count('tuned') or 0, count('frozen'), room.drawn and 1 or 0,
     count('joined'), count('admitted'), count('claimed'), count('evicted'), count('expired'), count('left'),
   }
   local changes = {}

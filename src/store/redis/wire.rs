@@ -11,6 +11,7 @@ use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 use redis::{RedisWrite, ToRedisArgs, Value};
 
 use super::super::{LogPage, Overrides, Report, StoreError};
+use crate::domain::draw::Draw;
 use crate::domain::id::{Epoch, PlaceNumber, VisitorId};
 use crate::domain::line::{LogEntry, PutBack, Settings, Standing, Totals};
 use crate::domain::opening::Rescheduled;
@@ -85,6 +86,7 @@ pub(super) fn settings(settings: &Settings) -> Vec<Arg<'static>> {
         ("draining", flag(settings.draining)),
         ("overflow", flag(settings.overflow)),
         ("autotune", flag(settings.autotune)),
+        ("draw", flag(settings.draw)),
         ("opens_at", instant(settings.opening.map(|opening| opening.at))),
         ("gather_from", instant(settings.opening.map(|opening| opening.gather_from))),
     ];
@@ -169,6 +171,20 @@ fn turn(reply: &Value) -> Read<Turn> {
         ("C", []) => Turn::Closed,
         _ => return Err(Unexpected),
     })
+}
+
+/// Secret and entries in one.
+pub(super) fn lot(draw: &Draw) -> Vec<u8> {
+    [&draw.secret[..], &draw.entries].concat()
+}
+
+/// A draw, or an empty list for none.
+pub(super) fn optional_draw(reply: &Value) -> Read<Option<Draw>> {
+    let [next, Value::BulkString(lot)] = list(reply)? else {
+        return if list(reply)?.is_empty() { Ok(None) } else { Err(Unexpected) };
+    };
+    let (secret, entries) = lot.split_first_chunk().ok_or(Unexpected)?;
+    Ok(Some(Draw { secret: *secret, next: place(next)?, entries: entries.to_vec() }))
 }
 
 /// A turn, or an empty list for none.
@@ -305,6 +321,8 @@ fn read_standing(reply: &Value) -> Read<Standing> {
         recovering_until: Timestamp::from_millis(next()?),
         recoveries: next()?,
         tuned: Some(next()?).filter(|&capacity| capacity > 0),
+        frozen: Some(PlaceNumber(next()?)).filter(|number| number.0 > 0),
+        drawn: next()? > 0,
         former: Vec::new(),
         totals: Totals {
             joined: next()?,

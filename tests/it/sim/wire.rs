@@ -12,6 +12,7 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use tokio::sync::oneshot;
 use usher::domain::autotune::Word;
+use usher::domain::draw::Draw;
 use usher::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
 use usher::domain::line::{Known, PutBack, Settings};
 use usher::domain::pass::Pass;
@@ -122,7 +123,7 @@ impl Wire {
         let (world, host, called) =
             (self.world.clone(), Arc::clone(&self.host), Arc::new(AtomicBool::new(false)));
         let flag = Arc::clone(&called);
-        let report = over!(self, store, [room, world, host, flag], async {
+        let report = over!(self, store, [room, world, host, flag, known], async {
             let mut popped = Vec::new();
             for number in store.waiting(&room, PlaceNumber(0), BATCH).await? {
                 popped.extend(store.holder(&room, number).await?.map(|visitor| (number, visitor)));
@@ -147,8 +148,8 @@ impl Wire {
 
     /// Reads how many are inside, and then lets in as many as there was room for.
     async fn read_then_admit(&self, room: &RoomName) -> Result<Report, StoreError> {
-        let nobody = Known { epoch: Epoch(0), next: PlaceNumber(1), log_seq: 0, recoveries: 0 };
-        let read = over!(self, store, [room], async { store.admit(&room, Some(&nobody)).await })?;
+        let nobody = Known { epoch: Epoch(0), next: PlaceNumber(1), log_seq: 0, recoveries: 0, lot: None };
+        let read = over!(self, store, [room, nobody], async { store.admit(&room, Some(&nobody)).await })?;
         let free = CAPACITY.saturating_sub(read.standing.called + read.standing.active);
         let host = Arc::clone(&self.host);
         over!(self, store, [room, host], async {
@@ -223,16 +224,24 @@ impl Store for Wire {
     }
 
     async fn admit(&self, room: &RoomName, known: Option<&Known>) -> Result<Report, StoreError> {
-        let known = known.copied();
+        let known = known.cloned();
         let host = Arc::clone(&self.host);
         let report = match self.bug {
             Some(Bug::PopsThenCalls) => self.pop_then_call(room, known).await?,
             Some(Bug::ReadsThenAdmits) => self.read_then_admit(room).await?,
-            _ => over!(self, store, [room, host], async {
+            _ => over!(self, store, [room, host, known], async {
                 store.admit(&room, known.as_ref()).await.map(|report| host.note(report))
             })?,
         };
         Ok(self.tell(report))
+    }
+
+    async fn draw(&self, room: &RoomName, draw: &Draw) -> Result<(), StoreError> {
+        over!(self, store, [room, draw], store.draw(&room, &draw))
+    }
+
+    async fn drawn(&self, room: &RoomName) -> Result<Option<Draw>, StoreError> {
+        over!(self, store, [room], store.drawn(&room))
     }
 
     async fn end(

@@ -1,5 +1,6 @@
 //! The contract, case by case; each runs over every store.
 
+mod draws;
 mod handed;
 mod limits;
 mod line;
@@ -59,6 +60,15 @@ over_every_store! {
         a_clock_set_back_neither_stops_the_line_nor_ticks_twice
         a_clock_set_forward_ends_no_pass_and_no_place
         leaving_is_remembered_an_hour
+    }
+    draws {
+        those_present_come_in_the_drawn_order_and_late_comers_behind
+        who_joins_after_the_opening_is_not_in_the_draw_though_no_tick_was_between
+        a_gate_that_knows_too_few_admits_nobody_and_the_tick_is_still_due
+        the_first_draw_stands
+        a_draw_that_was_lost_is_the_same_again
+        a_draw_that_a_copy_from_before_lacks_is_put_back
+        nobody_overflows_into_a_room_before_its_draw
     }
     handed {
         a_place_that_is_handed_over_stays_what_it_is_and_is_not_the_holders_before

@@ -1,18 +1,20 @@
 //! Random operations on a line, made from a seed before any of them runs.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use usher::clock::{Clock, ManualClock};
 use usher::domain::autotune::Word;
+use usher::domain::draw::Draw;
 use usher::domain::id::{Epoch, PlaceNumber, VisitorId};
-use usher::domain::line::{Known, PutBack, Settings};
+use usher::domain::line::{Known, Lot, PutBack, Settings};
 use usher::domain::opening::{Opening, Rescheduled};
 use usher::domain::pass::Pass;
 use usher::domain::place::{Intent, Reason};
 use usher::domain::time::Timestamp;
-use usher::store::{Overrides, Store};
+use usher::store::{Overrides, Report, Store, StoreError};
 
 use super::world::{START, room, visitor};
 
@@ -38,6 +40,11 @@ pub(crate) enum Step {
     Admit,
     /// By a gate that knew the line up to here.
     AdmitFor(Known),
+    /// With this secret, among those who wait when the line is frozen.
+    Draw(u8),
+    Drawn,
+    /// By a gate that knows so many of those whose turn is next, or all.
+    AdmitDrawn(usize, bool),
     End(VisitorId, Reason),
     Extend(VisitorId, Duration),
     /// By who has the number to one visitor, then again to another.
@@ -87,6 +94,11 @@ impl Step {
             Self::MakeRoom => told(&store.make_room(room).await),
             Self::Admit => told(&store.admit(room, None).await),
             Self::AdmitFor(known) => told(&store.admit(room, Some(known)).await),
+            Self::Draw(secret) => told(&draw(store, *secret).await),
+            Self::Drawn => {
+                told(&store.drawn(room).await.map(|draw| draw.map(|draw| (draw.secret, draw.entries))))
+            }
+            Self::AdmitDrawn(most, whole) => told(&admit_drawn(store, *most, *whole).await),
             Self::End(visitor, reason) => told(&store.end(room, *visitor, *reason).await),
             Self::Extend(visitor, by) => told(&store.extend(room, *visitor, *by).await),
             Self::HandOver(number, takers) => {
@@ -114,6 +126,34 @@ impl Step {
     }
 }
 
+async fn draw(store: &dyn Store, secret: u8) -> Result<Option<Draw>, StoreError> {
+    let Some(next) = store.admit(&room(), None).await?.standing.frozen else { return Ok(None) };
+    let waiting = store.waiting(&room(), PlaceNumber(0), 20_000).await?;
+    let draw = Draw::new([secret; 32], next, |number| waiting.contains(&number));
+    store.draw(&room(), &draw).await?;
+    Ok(Some(draw))
+}
+
+async fn admit_drawn(store: &dyn Store, most: usize, whole: bool) -> Result<Report, StoreError> {
+    let report = store.admit(&room(), None).await?;
+    let Some(draw) = store.drawn(&room()).await? else { return Ok(report) };
+    let waiting = store.waiting(&room(), PlaceNumber(0), 20_000).await?;
+    let order = draw.order();
+    let mut turns = waiting;
+    turns.retain(|&number| number >= draw.next || order.rank(number).is_some());
+    turns.sort_unstable_by_key(|&number| order.rank(number).unwrap_or(number.0 + 1_000));
+    turns.truncate(most);
+    let standing = report.standing;
+    let known = Known {
+        epoch: standing.epoch,
+        next: standing.next,
+        log_seq: standing.log_seq,
+        recoveries: 0,
+        lot: Some(Lot { draw: Arc::new(draw), turns, whole }),
+    };
+    store.admit(&room(), Some(&known)).await
+}
+
 /// All that can be read of a line.
 pub(crate) fn everything(settings: &Settings) -> Vec<Step> {
     let mut steps = vec![
@@ -122,6 +162,7 @@ pub(crate) fn everything(settings: &Settings) -> Vec<Step> {
         Step::Waiting(PlaceNumber(0), 20_000),
         Step::Revoked,
         Step::Handed(PlaceNumber(0), 20_000),
+        Step::Drawn,
     ];
     steps.extend((1..=NUMBERS).map(|number| Step::Holder(PlaceNumber(number))));
     steps.push(Step::Look((0..VISITORS + TAKERS).map(visitor).collect()));
@@ -189,6 +230,7 @@ impl Dice {
             draining: self.one_in(20),
             overflow: self.one_in(4),
             opening: self.one_in(6).then(|| self.opening()),
+            draw: self.one_in(4),
             autotune: self.one_in(2),
         }
     }
@@ -252,11 +294,12 @@ impl Dice {
             0..=5 => return self.service(steps),
             6..=55 => {
                 steps.push(Step::MakeRoom);
-                Step::Admit
+                if self.one_in(2) { Step::Admit } else { self.drawing() }
             }
             56..=57 => Step::MakeRoom,
             58..=59 => Step::Hear(if self.one_in(3) { Word::Well } else { Word::Unwell }),
-            60..=61 => Step::Admit,
+            60 => Step::Admit,
+            61 => Step::Drawn,
             62..=63 => Step::AdmitFor(self.known()),
             64..=103 => Step::Join(self.few(|dice| (dice.visitor(), Intent::Join))),
             104..=113 => Step::Join(self.few(|dice| (dice.visitor(), Intent::Rejoin))),
@@ -304,6 +347,20 @@ impl Dice {
             next: PlaceNumber(self.upto(NUMBERS)),
             log_seq: self.upto(30),
             recoveries: self.upto(2),
+            lot: self.one_in(4).then(|| self.lot()),
+        }
+    }
+
+    fn lot(&mut self) -> Lot {
+        let next = PlaceNumber(1 + self.upto(NUMBERS));
+        let draw = Arc::new(Draw::new([self.random.random(); 32], next, |number| number.0 % 3 > 0));
+        Lot { draw, turns: Vec::new(), whole: self.one_in(2) }
+    }
+
+    fn drawing(&mut self) -> Step {
+        match self.upto(3) {
+            0 => Step::Draw(self.random.random()),
+            _ => Step::AdmitDrawn(self.upto(6) as usize, self.one_in(4)),
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use usher::clock::{Clock, ManualClock};
 use usher::domain::autotune::Word;
+use usher::domain::draw::Draw;
 use usher::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
 use usher::domain::line::{Known, LogEntry, PutBack, Settings};
 use usher::domain::pass::Pass;
@@ -61,9 +62,13 @@ enum Bug {
     OldLinksWork,
     /// Who has another's number now is not told to gates that start.
     HandedIsForgotten,
+    /// The order is that of arrival whatever is drawn.
+    NothingIsDrawn,
+    /// Each tick admits by arrival those that a gate did not name.
+    TurnsAreForgotten,
 }
 
-const BUGS: [Bug; 17] = [
+const BUGS: [Bug; 19] = [
     Bug::JoinIsNotIdempotent,
     Bug::ArrivalsAreReversed,
     Bug::TickActsTwice,
@@ -81,6 +86,8 @@ const BUGS: [Bug; 17] = [
     Bug::SlicesAreForgotten,
     Bug::OldLinksWork,
     Bug::HandedIsForgotten,
+    Bug::NothingIsDrawn,
+    Bug::TurnsAreForgotten,
 ];
 
 /// Leaves one record in each field of signs of life, the one that ends first.
@@ -196,7 +203,12 @@ impl Faulty {
 impl Store for Faulty {
     async fn open(&self, room: &RoomName, epoch: Epoch, settings: &Settings) -> Result<Report, StoreError> {
         let open = Settings { opening: None, ..settings.clone() };
-        let settings = if self.bug == Bug::DoorsAreAlwaysOpen { &open } else { settings };
+        let undrawn = Settings { draw: false, ..settings.clone() };
+        let settings = match self.bug {
+            Bug::DoorsAreAlwaysOpen => &open,
+            Bug::NothingIsDrawn => &undrawn,
+            _ => settings,
+        };
         self.inner.open(room, epoch, settings).await
     }
 
@@ -269,6 +281,13 @@ impl Store for Faulty {
     }
 
     async fn admit(&self, room: &RoomName, known: Option<&Known>) -> Result<Report, StoreError> {
+        let mut told = known.cloned();
+        if let Some(lot) = told.as_mut().and_then(|known| known.lot.as_mut())
+            && self.bug == Bug::TurnsAreForgotten
+        {
+            (lot.turns, lot.whole) = (Vec::new(), true);
+        }
+        let known = told.as_ref();
         let first = self.inner.admit(room, known).await?;
         if self.bug == Bug::TickActsTwice && first.standing.admitted > 0 {
             self.clock.advance(SECOND);
@@ -277,6 +296,14 @@ impl Store for Faulty {
             return second;
         }
         Ok(first)
+    }
+
+    async fn draw(&self, room: &RoomName, draw: &Draw) -> Result<(), StoreError> {
+        self.inner.draw(room, draw).await
+    }
+
+    async fn drawn(&self, room: &RoomName) -> Result<Option<Draw>, StoreError> {
+        self.inner.drawn(room).await
     }
 
     async fn end(

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use usher::clock::ManualClock;
 use usher::domain::autotune::Word;
+use usher::domain::draw::Draw;
 use usher::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
 use usher::domain::line::{Known, PutBack, Settings, Standing};
 use usher::domain::place::{Intent, Reason, Turn};
@@ -57,6 +58,7 @@ pub(crate) fn settings() -> Settings {
         draining: false,
         overflow: false,
         opening: None,
+        draw: false,
         autotune: false,
     }
 }
@@ -137,7 +139,7 @@ impl World {
 
     /// A gate that knew the line up to here opens the room.
     pub(crate) async fn reopen(&self, epoch: u64, next: u64, log_seq: u64) -> Standing {
-        let known = Known { epoch: Epoch(epoch), next: PlaceNumber(next), log_seq, recoveries: 0 };
+        let known = Known { epoch: Epoch(epoch), next: PlaceNumber(next), log_seq, recoveries: 0, lot: None };
         self.store.reopen(&room(), &known, SECOND * 20, &self.settings).await.expect("opened").standing
     }
 
@@ -246,6 +248,9 @@ pub(crate) async fn expect_no_room(store: &dyn Store, room: &RoomName) {
     assert_eq!(store.seen(room, &[(number, START)]).await, gone);
     assert_eq!(store.make_room(room).await, gone);
     assert_eq!(store.admit(room, None).await.map(drop), gone);
+    let draw = Draw::new([0; 32], number, |_| false);
+    assert_eq!(store.draw(room, &draw).await, gone);
+    assert_eq!(store.drawn(room).await.map(drop), gone);
     assert_eq!(store.end(room, visitor(1), Reason::Left).await.map(drop), gone);
     assert_eq!(store.extend(room, visitor(1), SECOND).await.map(drop), gone);
     assert_eq!(store.hand_over(room, visitor(1), number, visitor(2)).await.map(drop), gone);

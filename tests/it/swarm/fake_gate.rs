@@ -108,6 +108,7 @@ impl State {
             draining: false,
             overflow: false,
             opening: None,
+            draw: false,
             autotune: false,
         };
         Self {

@@ -26,6 +26,7 @@ pub(in crate::domain::line) fn settings() -> Settings {
         draining: false,
         overflow: false,
         opening: None,
+        draw: false,
         autotune: false,
     }
 }

@@ -99,7 +99,7 @@ pub(super) async fn a_line_that_is_behind_is_brought_up_and_gives_no_number_twic
     world.open(settings()).await;
     world.join_all(1..=3).await;
     // A gate has seen six numbers, and number 2 admitted.
-    let known = Known { epoch: Epoch(7), next: PlaceNumber(7), log_seq: 1, recoveries: 0 };
+    let known = Known { epoch: Epoch(7), next: PlaceNumber(7), log_seq: 1, recoveries: 0, lot: None };
     let report = world.store.admit(&room(), Some(&known)).await.expect("told");
     assert_eq!(
         (report.standing.admitted, report.standing.tick),
