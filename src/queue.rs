@@ -12,6 +12,7 @@
 
 mod arrivals;
 mod arrive;
+mod draw;
 mod driver;
 mod handed;
 mod heartbeat;
@@ -33,6 +34,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::config;
 use crate::domain::autotune::Word;
+use crate::domain::draw::Hash;
 use crate::domain::estimate::Range;
 use crate::domain::id::{Epoch, PlaceNumber, VisitorId};
 use crate::domain::pace::Pace;
@@ -51,6 +53,9 @@ use stock::Stock;
 use storetime::StoreTime;
 pub use view::View;
 
+/// The position in a token of whoever waits for the draw: more than any, so that it
+/// never grows.
+const UNDRAWN: u64 = u32::MAX as u64;
 /// Those who came too early join spread over this.
 const AFTER_GATHERING: Duration = Duration::from_secs(2);
 /// Longer waits are counted as this: a week.
@@ -65,7 +70,8 @@ pub struct Presented {
     pub number: PlaceNumber,
     /// When it was taken.
     pub joined_at: Timestamp,
-    /// The position last shown; 0 = none yet, or none any more.
+    /// The position last shown; 0 = none yet, or none any more; 2³² − 1 = none
+    /// before the draw.
     pub position: u64,
     /// The position first shown; 0 = none yet.
     pub first: u64,
@@ -95,6 +101,11 @@ pub enum Poll {
     Out,
 }
 
+/// What people are told of a position in a token.
+const fn told(position: u64) -> u64 {
+    if position == UNDRAWN { 0 } else { position }
+}
+
 /// One room.
 pub struct Room {
     config: ArcSwap<config::Room>,
@@ -114,6 +125,8 @@ pub struct Room {
     revoked: DashMap<(PlaceNumber, Timestamp), Timestamp>,
     handed: Handed,
     stock: Stock,
+    /// The operator's key, of which secrets of draws come.
+    draw_key: Hash,
     cancel: CancellationToken,
     stopped: CancellationToken,
 }
@@ -121,7 +134,12 @@ pub struct Room {
 impl Room {
     /// A room that is not ready until [`Room::run`] has reached its store.
     #[must_use]
-    pub fn new(config: Arc<config::Room>, store: Arc<dyn Store>, clock: Arc<dyn Clock>) -> Arc<Self> {
+    pub fn new(
+        config: Arc<config::Room>,
+        store: Arc<dyn Store>,
+        clock: Arc<dyn Clock>,
+        draw_key: Hash,
+    ) -> Arc<Self> {
         let time = StoreTime::new(&*clock);
         Arc::new(Self {
             view: ArcSwap::from_pointee(View::unknown(&config)),
@@ -138,6 +156,7 @@ impl Room {
             revoked: DashMap::new(),
             handed: Handed::default(),
             stock: Stock::default(),
+            draw_key,
             cancel: CancellationToken::new(),
             stopped: CancellationToken::new(),
         })
@@ -277,18 +296,22 @@ impl Room {
         if view.standing.is_some() {
             self.memory.saw(view.epoch, place.number);
         }
-        let position = match (view.standing.is_some(), place.position) {
-            (true, 0) => view.rank.ahead(place.number) + 1,
-            (true, shown) => shown.min(view.rank.ahead(place.number) + 1),
+        let shown = match (view.position(place.number), place.position) {
+            (Some(found), 0) => found,
+            (Some(found), shown) => shown.min(found),
+            (None, 0) if view.is_undrawn() => UNDRAWN,
             // Nothing was read from the store yet: what was shown last stands.
-            (false, shown) => shown,
+            (None, shown) => shown,
         };
+        let position = told(shown);
         let wait = view.wait(position, now);
         let expected = wait.map(|range| Duration::from_secs(range.low_seconds));
-        let poll_after = pace.after(expected.or(view.guess(position, now)), view.recovering(now), chance);
+        // Before the draw everybody may be anywhere.
+        let about = if shown == UNDRAWN { view.waiting().unwrap_or_default() / 2 + 1 } else { position };
+        let poll_after = pace.after(expected.or(view.guess(about, now)), view.recovering(now), chance);
         self.heartbeats.told(place.number, now, poll_after);
         let first = if place.first == 0 { position } else { place.first };
-        Waiting { place: Presented { position, first, ..place }, position, wait, poll_after }
+        Waiting { place: Presented { position: shown, first, ..place }, position, wait, poll_after }
     }
 
     /// What a late returner is shown.
@@ -474,7 +497,7 @@ impl Room {
         self.handed.clear();
         let rank = Arc::new(Rank::new());
         self.heartbeats.clear();
-        self.view.rcu(|view| View { epoch, rank: Arc::clone(&rank), ..View::clone(view) });
+        self.view.rcu(|view| View { epoch, rank: Arc::clone(&rank), drawn: None, ..View::clone(view) });
         Ok(())
     }
 }

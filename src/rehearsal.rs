@@ -53,7 +53,7 @@ pub fn run(options: &Options) -> Result<Report, Error> {
     let store = Arc::new(Watched::new(MemoryStore::new(Arc::clone(&clock)), room.line.capacity));
     let doors: Arc<[Door]> = (0..gates)
         .map(|gate| {
-            let room = Room::new(Arc::clone(&room), Arc::clone(&store) as _, Arc::clone(&clock));
+            let room = Room::new(Arc::clone(&room), Arc::clone(&store) as _, Arc::clone(&clock), [0; 32]);
             executor.world().spawn(GATES, Arc::clone(&room).run());
             Door::new(room, seed.wrapping_add(gate.into()))
         })

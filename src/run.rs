@@ -133,7 +133,9 @@ impl Process {
         let rooms: Vec<_> = config
             .rooms
             .iter()
-            .map(|room| Room::new(Arc::clone(room), Arc::clone(&store), Arc::clone(&self.clock)))
+            .map(|room| {
+                Room::new(Arc::clone(room), Arc::clone(&store), Arc::clone(&self.clock), keys.current)
+            })
             .collect();
         let gate = Gate::new(
             config.gate.clone(),

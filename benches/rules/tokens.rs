@@ -35,6 +35,7 @@ pub(crate) fn page(c: &mut Criterion) {
         can_move: true,
         stock: None,
         opens_in: None,
+        draw_ahead: false,
     };
     c.bench_function("page/waiting", |b| b.iter(|| pages.waiting(black_box(Language::Ko), &shown)));
 }

@@ -19,7 +19,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
 use super::load::Problem;
-use super::{Config, LoadError, Tls, load};
+use super::{Config, LoadError, Room, Tls, load};
 
 /// Editors write a file in several steps: look at it when they are done.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -35,6 +35,24 @@ pub struct Reloader {
     judge: fn(&Config) -> Result<(), LoadError>,
     /// One change at a time: each builds on the settings in force.
     changing: Mutex<()>,
+}
+
+/// An order is promised to those who stand in the line.
+fn same_orders(path: &Path, old: &Config, new: &Config) -> Result<(), LoadError> {
+    let changed = new.rooms.iter().enumerate().filter(|(_, room)| {
+        old.rooms.iter().any(|before| before.name == room.name && before.order != room.order)
+    });
+    let problem = |(i, room): (usize, &Arc<Room>)| Problem {
+        source: path.display().to_string(),
+        line: None,
+        key: format!("room[{i}].order"),
+        expected: format!(
+            "the order of room {:?} cannot change while people may stand in its line: clear the room, then restart",
+            room.name.as_str()
+        ),
+    };
+    let problems: Vec<_> = changed.map(problem).collect();
+    if problems.is_empty() { Ok(()) } else { Err(LoadError::Invalid(problems)) }
 }
 
 /// What a look at the certificate's files found.
@@ -73,6 +91,7 @@ impl Reloader {
         let _one = self.changing.lock();
         let new = Arc::new(load(&self.path, std::env::vars())?);
         (self.judge)(&new)?;
+        same_orders(&self.path, &self.config.borrow(), &new)?;
         let needs_restart = needs_restart(&self.config.borrow(), &new);
         self.config.send_replace(new);
         Ok(needs_restart)

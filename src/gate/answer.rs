@@ -48,6 +48,9 @@ struct Status<'a> {
     degraded: bool,
     message: Option<&'a str>,
     stock: Option<u64>,
+    // Where the order is drawn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    drawn: Option<bool>,
     opens_at: Option<u64>,
     opens_in_seconds: Option<u64>,
     pass_expires_at: Option<u64>,
@@ -197,6 +200,7 @@ impl Gate {
             degraded: view.degraded,
             message: view.overrides.message.as_deref(),
             stock: room.stock(now),
+            drawn: view.settings.draw.then(|| !view.is_undrawn()),
             opens_at: view.opening(now).map(|opening| opening.at.as_millis()),
             opens_in_seconds: view.opening(now).map(|opening| millis(opening.at.since(now)).div_ceil(1_000)),
             pass_expires_at: pass.map(|p| p.pass.expires_at.as_millis()),
@@ -248,6 +252,7 @@ impl Gate {
             message: view.overrides.message.as_deref(),
             stock: site.room.stock(now),
             opens_in: view.opening(now).map(|opening| opening.at.since(now)),
+            draw_ahead: view.is_undrawn(),
             return_to,
             can_move: config.session_header.is_none(),
         };

@@ -4,17 +4,18 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, HOST, LOCATION, ORIGIN, REFERER, SET_COOKIE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, LOCATION, ORIGIN, REFERER, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde::Deserialize;
 
-use super::answer::{Grant, Kind, LANGUAGE, language, retry_after};
+use super::answer::{Grant, Kind, LANGUAGE, json, language, own_headers, retry_after};
 use super::arrive::{Arrived, How, recall};
 use super::body::Reply;
 use super::decide::Endpoint;
+use super::draw::Published;
 use super::page::Language;
 use super::site::Site;
 use super::visitor::{Carrier, Fields, Visitor};
@@ -60,7 +61,7 @@ impl Gate {
             Endpoint::Join => self.join_call(&parts, body, address).await,
             Endpoint::Leave => self.leave_call(&parts, body).await,
             Endpoint::Language => self.language_call(body).await,
-            // There is no room with a draw: nothing was committed to.
+            Endpoint::Draw => self.draw_call(&parts),
             _ => Err(kind::NOT_FOUND),
         };
         outcome.unwrap_or_else(|kind| {
@@ -213,6 +214,34 @@ impl Gate {
         // Not HttpOnly: the app's own script may follow it.
         let cookie = format!("{LANGUAGE}={tag}; Max-Age={LANGUAGE_SECONDS}; Path=/; SameSite=Lax{secure}");
         headers.extend(HeaderValue::try_from(cookie).ok().map(|cookie| (SET_COOKIE, cookie)));
+        Ok(response)
+    }
+
+    /// The draw of a room that draws: the promise, and once it took place all.
+    fn draw_call(&self, parts: &Parts) -> Result<Response<Reply>, Kind> {
+        let site = self.site_of(parts, None)?;
+        let (config, view) = (site.room.config(), site.room.view());
+        let Some(opening) = config.line.opening.filter(|_| config.line.draw) else {
+            return Err(kind::NOT_FOUND);
+        };
+        if view.standing.is_none() {
+            return Err(kind::STORE_DOWN);
+        }
+        let body = match &view.drawn {
+            None => {
+                let secret = site.room.secret(view.epoch);
+                json(&Published::promise(&config.name, view.epoch, opening.at, &secret))
+            }
+            // A crowd asks for what is large and does not change.
+            Some(drawn) => Reply::own(site.drawn_text(view.epoch, || {
+                let published = Published::all(&config.name, view.epoch, opening.at, &drawn.draw);
+                serde_json::to_vec(&published).expect("plain data serialises").into()
+            })),
+        };
+        let mut response = Response::new(body);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        own_headers(headers);
         Ok(response)
     }
 

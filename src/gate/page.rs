@@ -180,6 +180,8 @@ pub struct Shown<'a> {
     pub stock: Option<u64>,
     /// Time until the doors open, while that is ahead.
     pub opens_in: Option<Duration>,
+    /// The order of those present is drawn at the opening, which is ahead.
+    pub draw_ahead: bool,
     /// Path on this site that the visitor wanted; anything else is left out.
     pub return_to: &'a str,
     /// A place here can go to another device.
@@ -339,6 +341,11 @@ impl Shown<'_> {
             Hole::Stock => self.stock.into_iter().for_each(|n| words.push_count(out, n)),
             Hole::NotMoving => out.push_str(hidden_unless(self.can_move)),
             Hole::NotOpening => out.push_str(hidden_unless(self.opens_in.is_some())),
+            Hole::Draw if self.draw_ahead => {
+                out.push(' ');
+                out.push_str(&words.note.draw);
+            }
+            Hole::Draw => {}
             Hole::Opening => {
                 let seconds = self.opens_in.map_or(0, |wait| millis(wait).div_ceil(1_000));
                 words.push_wait(out, Some((seconds, seconds)));

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
+use parking_lot::Mutex;
 
 use super::health::Health;
 use super::page::own::OwnPage;
@@ -14,6 +16,7 @@ use super::shadow::Shadows;
 use super::upstream::Upstreams;
 use super::visitor::{CookieNames, Fields};
 use crate::config::{self, Mode};
+use crate::domain::id::Epoch;
 use crate::domain::target;
 use crate::domain::time::Timestamp;
 use crate::queue::Room;
@@ -28,6 +31,8 @@ pub(super) struct Site {
     pub(super) page: ArcSwapOption<OwnPage>,
     pub(super) shadows: Shadows,
     pub(super) health: Health,
+    /// The published draw of a line.
+    drawn: Mutex<Option<(Epoch, Bytes)>>,
     /// `/queue/status?room=NAME`
     pub(super) status_url: String,
     /// `Usher-Room`
@@ -44,9 +49,19 @@ impl Site {
             page: ArcSwapOption::empty(),
             shadows: Shadows::default(),
             health: Health::default(),
+            drawn: Mutex::default(),
             status_url: format!("/queue/status?room={}", config.name),
             room_header: HeaderValue::from_str(config.name.as_str()).expect("a room name is visible ASCII"),
             room,
+        }
+    }
+
+    /// The text of that line's draw, made once.
+    pub(super) fn drawn_text(&self, epoch: Epoch, make: impl FnOnce() -> Bytes) -> Bytes {
+        let mut kept = self.drawn.lock();
+        match &*kept {
+            Some((of, text)) if *of == epoch => text.clone(),
+            _ => kept.insert((epoch, make())).1.clone(),
         }
     }
 

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{Poll, Presented, Room, Waiting};
+use super::{Poll, Presented, Room, Waiting, told};
 use crate::config::PassRenewal;
 use crate::domain::id::{Epoch, VisitorId};
 use crate::domain::pass::Pass;
@@ -273,6 +273,6 @@ impl Room {
     /// A place as its holder was last told, while nobody knows better.
     fn as_last_shown(&self, sealed: &SealedPlace, chance: f64) -> Waiting {
         let poll_after = self.while_away(sealed.place.position, chance);
-        Waiting { place: sealed.place, position: sealed.place.position, wait: None, poll_after }
+        Waiting { place: sealed.place, position: told(sealed.place.position), wait: None, poll_after }
     }
 }

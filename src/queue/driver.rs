@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use super::draw::{self, Drawn};
 use super::{Room, View, arrivals, handed, recovery};
 use crate::domain::estimate::Estimate;
 use crate::domain::id::{Epoch, PlaceNumber};
@@ -40,6 +41,8 @@ pub(super) struct State {
     pub(super) told: u64,
     /// The state of the memory of passes that was put back last.
     pub(super) put: Option<u64>,
+    /// The draw of the line that is followed.
+    pub(super) drawn: Option<Drawn>,
     estimate: Estimate,
     sent_at: Duration,
 }
@@ -84,6 +87,7 @@ async fn step(room: &Room, state: &mut State) -> Result<Duration, StoreError> {
         return come_back(room, state, report).await;
     }
     let rank = follow(room, state, &report).await?;
+    draw::learn(room, state, &report.standing, &rank).await?;
     publish(room, state, report, rank, changes);
     match arrivals::catch_up(room).await {
         Err(StoreError::Full) => {}
@@ -110,6 +114,7 @@ async fn come_back(room: &Room, state: &mut State, report: Report) -> Result<Dur
         View {
             epoch: standing.epoch,
             rank: if same { Arc::clone(&view.rank) } else { Arc::new(Rank::new()) },
+            drawn: view.drawn.clone().filter(|_| same),
             // What was known before the loss, as long as it is this line's.
             standing: view.standing.clone().filter(|_| same).or_else(|| Some(standing.clone())),
             degraded: true,
@@ -139,6 +144,7 @@ async fn open(room: &Room, state: &mut State) -> Result<(), StoreError> {
     });
     if !same_line && !coming_back {
         let rank = snapshot(room, state, &report.standing).await?;
+        draw::learn(room, state, &report.standing, &rank).await?;
         state.estimate = Estimate::default();
         publish(room, state, report, rank, changes);
     }
@@ -179,6 +185,9 @@ async fn snapshot(room: &Room, state: &mut State, standing: &Standing) -> Result
         room.handed.clear();
     }
     handed::read(room, standing.now).await?;
+    if let Some(drawn) = &mut state.drawn {
+        drawn.recount(&rank);
+    }
     (state.epoch, state.log_seq) = (standing.epoch, standing.log_seq);
     (state.recoveries, state.told) = (standing.recoveries, standing.recoveries);
     Ok(Arc::new(rank))
@@ -201,6 +210,9 @@ async fn follow(room: &Room, state: &mut State, report: &Report) -> Result<Arc<R
         };
         let Some(&(last, _)) = entries.last() else { break };
         Arc::make_mut(&mut rank).leave_all(entries.iter().flat_map(|(_, entry)| entry.out.iter().copied()));
+        if let Some(drawn) = &mut state.drawn {
+            drawn.leave(entries.iter().flat_map(|(_, entry)| entry.out.iter().copied()));
+        }
         for pass in entries.iter().flat_map(|(_, entry)| &entry.revoked) {
             room.revoke_here(pass);
         }
@@ -245,6 +257,7 @@ fn publish(room: &Room, state: &mut State, report: Report, mut rank: Arc<Rank>, 
     let recovering_until =
         if returns { standing.now + settings.idle_timeout / 4 } else { old.recovering_until };
     let speed = state.estimate.speed();
+    let drawn = &state.drawn;
     room.view.rcu(|view| {
         // An operator's change of a moment ago is newer than the report.
         let is_news = room.changes() == changes;
@@ -253,6 +266,7 @@ fn publish(room: &Room, state: &mut State, report: Report, mut rank: Arc<Rank>, 
         View {
             epoch: standing.epoch,
             rank: Arc::clone(&rank),
+            drawn: drawn.clone(),
             standing: Some(standing.clone()),
             settings: settings.clone(),
             overrides: overrides.clone(),

@@ -158,7 +158,7 @@ pub(super) fn known(room: &Room, state: &State) -> Option<Known> {
         next: standing.next.max(PlaceNumber(seen)),
         log_seq: state.log_seq,
         recoveries: state.recoveries.max(state.told),
-        lot: None,
+        lot: view.lot(),
     })
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::draw::Drawn;
 use crate::config;
 use crate::domain::estimate::{self, Flow, Range};
 use crate::domain::id::Epoch;
@@ -19,6 +20,8 @@ pub struct View {
     pub epoch: Epoch,
     /// Numbers that left.
     pub rank: Arc<Rank>,
+    /// The draw, once it took place.
+    pub drawn: Option<Drawn>,
     /// The store's last word.
     pub standing: Option<Standing>,
     /// Limits in force.
@@ -43,6 +46,7 @@ impl View {
         Self {
             epoch: Epoch(0),
             rank: Arc::new(Rank::new()),
+            drawn: None,
             standing: None,
             settings: config.line.clone(),
             overrides: Overrides::default(),

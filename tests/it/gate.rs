@@ -5,6 +5,7 @@ mod autotune;
 mod certificate;
 mod command;
 mod doors;
+mod draw;
 mod forward;
 mod identity;
 mod line;

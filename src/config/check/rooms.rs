@@ -67,6 +67,11 @@ fn room(
         warnings.push(format!("room {:?}: opening has no effect with this mode", file.name));
     }
     problems.require(
+        file.order != Order::Draw || file.opening.is_some(),
+        format!("{at}.opening"),
+        "expected opening = {at = …}: order = \"draw\" draws among those who are there at the opening",
+    );
+    problems.require(
         !file.hosts.is_empty(),
         format!("{at}.hosts"),
         "expected at least one host; \"*\" is any",
@@ -155,14 +160,9 @@ fn page_file(path: &Path) -> Result<PageFile, String> {
 
 /// Keys that are part of the format but do not act yet: said, never silent.
 fn not_yet(file: &file::RoomFile, warnings: &mut Vec<String>) {
-    let pairs = [
-        (file.order == Order::Draw, "order = \"draw\" (the line is first come, first served)"),
-        (file.pass_binding == PassBinding::Rotate, "pass_binding = \"rotate\" (passes are not bound)"),
-    ];
-    for (set, what) in pairs {
-        if set {
-            warnings.push(format!("room {:?}: not acted on yet: {what}", file.name));
-        }
+    if file.pass_binding == PassBinding::Rotate {
+        let what = "pass_binding = \"rotate\" (passes are not bound)";
+        warnings.push(format!("room {:?}: not acted on yet: {what}", file.name));
     }
 }
 
@@ -222,7 +222,7 @@ fn line(file: &file::RoomFile, at: &str, problems: &mut Problems) -> Settings {
         // What is counted is who would have had to wait.
         overflow: matches!(file.mode, Mode::Overflow | Mode::Shadow),
         autotune: file.autotune.is_some(),
-        draw: false,
+        draw: file.order == Order::Draw,
         opening: file.opening.as_ref().and_then(|opening| self::opening(opening, at, problems)),
     }
 }

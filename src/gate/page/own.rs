@@ -235,6 +235,7 @@ pub const EXAMPLE: Shown<'static> = Shown {
     message: Some("Doors at ten, says <the hall> & \"everybody\"."),
     stock: Some(128),
     opens_in: None,
+    draw_ahead: false,
     return_to: "/events/1?seats=2",
     can_move: true,
 };

@@ -61,6 +61,10 @@ fn views() -> Vec<(String, Shown<'static>)> {
         ("waiting-paused".to_owned(), Shown { paused: true, eta_seconds: None, ..plain }),
         ("waiting-degraded".to_owned(), Shown { degraded: true, eta_seconds: None, ..plain }),
         ("waiting-opening".to_owned(), Shown { opens_in, ..plain }),
+        (
+            "waiting-draw".to_owned(),
+            Shown { opens_in, draw_ahead: true, position: None, eta_seconds: None, ..plain },
+        ),
     ]);
     views
 }

@@ -34,6 +34,8 @@ pub(super) enum Hole {
     NotMoving,
     /// ` hidden` unless the opening is ahead.
     NotOpening,
+    /// That the order is drawn, while that is ahead.
+    Draw,
     /// Time until the doors open.
     Opening,
     /// ` hidden` unless the room is paused.
@@ -66,6 +68,7 @@ impl Hole {
             "message" => Self::Message,
             "not_moving" => Self::NotMoving,
             "not_opening" => Self::NotOpening,
+            "draw" => Self::Draw,
             "opening" => Self::Opening,
             "not_paused" => Self::NotPaused,
             "not_degraded" => Self::NotDegraded,

@@ -148,6 +148,7 @@ struct Label {
 #[serde(deny_unknown_fields)]
 pub(super) struct Note {
     opening: String,
+    pub(super) draw: String,
     pub(super) paused: String,
     pub(super) degraded: String,
     offline: String,

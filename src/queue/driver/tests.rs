@@ -170,7 +170,7 @@ impl World {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_700_000_000_000)));
         let lines = MemoryStore::new(clock.clone());
         let store = Arc::new(Faulty { lines, reads_left: AtomicUsize::new(usize::MAX) });
-        let room = Room::new(config, store.clone(), clock.clone());
+        let room = Room::new(config, store.clone(), clock.clone(), [7; 32]);
         Self { room, store, clock, state: State::default() }
     }
 

@@ -26,7 +26,7 @@ fn settings_that_cannot_be_used_end_with_2_and_name_file_line_key_and_what_was_e
     let twice = format!(
         "{GOOD}paths = [\"/a\"]\n[[room]]\nname = \"b\"\nupstreams = [\"http://h:1\"]\npaths = [\"/a\"]\n"
     );
-    let cases: [(&str, String, &[&str]); 17] = [
+    let cases: [(&str, String, &[&str]); 18] = [
         ("unknown key", format!("{GOOD}colour = 1\n"), &[":3", "colour", "expected"]),
         ("unknown section", format!("[gates]\n{GOOD}"), &[":1", "gates", "expected"]),
         ("wrong type", format!("{GOOD}capacity = \"many\"\n"), &[":3", "capacity", "expected"]),
@@ -70,6 +70,11 @@ fn settings_that_cannot_be_used_end_with_2_and_name_file_line_key_and_what_was_e
             "an opening without an offset",
             format!("{GOOD}opening = {{ at = \"2026-12-01T10:00:00\" }}\n"),
             &[":3", "room[0].opening.at", "with its offset"],
+        ),
+        (
+            "a draw without an opening",
+            format!("{GOOD}order = \"draw\"\n"),
+            &["room[0].opening", "expected opening = {at", "order = \"draw\""],
         ),
         ("no TOML", "[[room]\n".into(), &[":1", "expected"]),
     ];

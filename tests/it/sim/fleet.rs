@@ -114,7 +114,7 @@ impl Fleet {
             bug: self.bug,
             wall_ahead: ahead,
         };
-        let room = Room::new(Arc::clone(&self.room), Arc::new(wire), clock);
+        let room = Room::new(Arc::clone(&self.room), Arc::new(wire), clock, [7; 32]);
         let (life, over) = oneshot::channel::<()>();
         self.world.spawn(group, Arc::clone(&room).run());
         self.world.spawn(group, async move {
