@@ -50,13 +50,18 @@ const FILES: &[(&str, &str)] = files! {
     "seats/raster.js",
     "seats/seats.css",
     "shell.js",
+    "support/line.js",
+    "support/support.css",
+    "support/talk.js",
     "views/account.js",
     "views/admission.js",
     "views/checkout.js",
+    "views/desk.js",
     "views/event.js",
     "views/events.js",
     "views/order.js",
     "views/orders.js",
+    "views/support.js",
     "views/tickets.js",
     "words.js",
     "words/en.json",
@@ -66,7 +71,7 @@ const FILES: &[(&str, &str)] = files! {
     "words/zh.json",
 };
 /// Every path that the pages draw.
-const PATHS: [&str; 8] = [
+const PATHS: [&str; 9] = [
     "/",
     "/account",
     "/admission/{id}",
@@ -74,6 +79,7 @@ const PATHS: [&str; 8] = [
     "/events/{id}",
     "/orders",
     "/orders/{id}",
+    "/support",
     "/tickets",
 ];
 
@@ -202,6 +208,7 @@ mod tests {
             "/checkout/one",
             "/orders",
             "/orders/one",
+            "/support",
             "/tickets",
             "/account",
         ] {

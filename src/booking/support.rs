@@ -143,6 +143,8 @@ pub struct CounsellorView {
     allowed: Vec<&'static str>,
     /// The conversation under way.
     session_id: Option<String>,
+    /// When it was taken, in ms since the Unix epoch; null while it is only offered.
+    accepted_at: Option<u64>,
 }
 
 /// The caller's state; asking is a sign of life.

@@ -17,6 +17,7 @@ const VIEWS = [
   [/^\/orders\/([^/]+)$/, () => import("./views/order.js")],
   [/^\/tickets$/, () => import("./views/tickets.js")],
   [/^\/account$/, () => import("./views/account.js")],
+  [/^\/support$/, () => import("./views/support.js")],
 ];
 const RETRY_MS = 3_000;
 

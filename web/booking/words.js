@@ -72,6 +72,9 @@ export function money(amount, currency) {
   return format.format(amount / 10 ** format.resolvedOptions().maximumFractionDigits);
 }
 
+/** A time of day. */
+export const clockTime = (ms) => new Intl.DateTimeFormat(locale, { hour: "numeric", minute: "2-digit" }).format(ms);
+
 /** An instant for people, in their own time zone, which is named. */
 export function when(ms) {
   const parts = { weekday: "short", year: "numeric", month: "long", day: "numeric", hour: "numeric", minute: "2-digit" };

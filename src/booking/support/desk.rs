@@ -454,18 +454,19 @@ impl Booking {
 
     pub(super) async fn counsellor_view(&self, account: AccountId) -> Result<CounsellorView, DbError> {
         let row = sqlx::query(
-            "SELECT c.state, c.since_at, s.id AS session_id FROM counsellors c
+            "SELECT c.state, c.since_at, s.id AS session_id, s.accepted_at FROM counsellors c
              LEFT JOIN support_sessions s ON s.counsellor = c.account_id AND s.state IN ('OFFERED', 'ACTIVE')
              WHERE c.account_id = $1",
         );
         let row = row.bind(account.to_string()).fetch_optional(self.db.read()).await?;
-        let (state, since_at, session_id) = match row {
+        let (state, since_at, session_id, accepted_at) = match row {
             Some(row) => (
                 row.named("state", CounsellorState::from_name)?,
                 row.count("since_at")?,
                 row.maybe_text("session_id")?,
+                row.maybe_int("accepted_at")?.and_then(|at| u64::try_from(at).ok()),
             ),
-            None => (CounsellorState::Offline, self.now().as_millis(), None),
+            None => (CounsellorState::Offline, self.now().as_millis(), None, None),
         };
         Ok(CounsellorView {
             account_id: account.to_string(),
@@ -473,6 +474,7 @@ impl Booking {
             since_at,
             allowed: names(state),
             session_id,
+            accepted_at,
         })
     }
 }

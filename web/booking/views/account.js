@@ -25,6 +25,8 @@ export async function draw(page) {
       el("p", { class: "actions" },
         el("a", { class: "button second", href: "/orders" }, t("app.orders")),
         el("a", { class: "button second", href: "/tickets" }, t("app.tickets")),
+        el("a", { class: "button second", href: "/support" },
+          t(account.role === "counsellor" ? "support.desk" : "support.title")),
         button(t("app.signOut"), leave, { kind: "second" }))),
     purse(page, wallet));
 }

@@ -20,7 +20,8 @@ export async function draw(page) {
   };
   await add();
   page.show(t("app.orders"), el("h1", {}, t("app.orders")),
-    list.firstChild ? list : el("p", {}, t("order.none")), more);
+    list.firstChild ? list : el("p", {}, t("order.none")), more,
+    el("p", {}, el("a", { href: "/support" }, t("support.title"))));
 }
 
 const orderCard = (order) => el("article", { class: "card" },
