@@ -6,25 +6,36 @@
 //! `BEGIN IMMEDIATE` on the one writing connection, so that nobody's read turns
 //! into a refused write half-way; readers have connections of their own.
 
+mod pool;
+
 use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
+use sqlx::Row;
+use sqlx::any::{AnyConnectOptions, AnyRow};
 use sqlx::migrate::Migrator;
-use sqlx::{AnyPool, Connection as _, Row, Transaction};
 
-/// A transaction on either database; dropping it undoes it.
-pub type Tx = Transaction<'static, sqlx::Any>;
+use pool::Rules;
+pub use pool::{Pool, Tx};
 
 static SQLITE: Migrator = sqlx::migrate!("src/booking/migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("src/booking/migrations/postgres");
 
-/// A connection is waited for this long, then the caller is told to come again.
-const ACQUIRE: Duration = Duration::from_secs(5);
 /// Connections to PostgreSQL; buyers beyond it wait in line inside the pool.
-const POSTGRES_CONNECTIONS: u32 = 24;
+const POSTGRES_CONNECTIONS: usize = 24;
 /// Reading connections to a SQLite file.
-const SQLITE_READERS: u32 = 4;
+const SQLITE_READERS: usize = 4;
+/// Connections that nobody used for so long, and those this old, are closed.
+const IDLE: Duration = Duration::from_secs(10 * 60);
+const LIFE: Duration = Duration::from_secs(30 * 60);
+/// NORMAL under WAL survives a crash of the process, and of the host at the
+/// price of the last commits, never of consistency.
+const SQLITE_FIRST: [&str; 4] = [
+    "PRAGMA busy_timeout = 5000",
+    "PRAGMA journal_mode = WAL",
+    "PRAGMA synchronous = NORMAL",
+    "PRAGMA foreign_keys = ON",
+];
 
 /// Why the database did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -88,8 +99,8 @@ enum Kind {
 #[derive(Clone, Debug)]
 pub struct Db {
     kind: Kind,
-    read: AnyPool,
-    write: AnyPool,
+    read: Pool,
+    write: Pool,
 }
 
 impl Db {
@@ -100,66 +111,51 @@ impl Db {
     pub async fn open(url: &str) -> Result<Self, DbError> {
         sqlx::any::install_default_drivers();
         let db = match url.strip_prefix("sqlite:") {
-            Some(_) if is_memory(url) => Self::memory().await?,
-            Some(_) => Self::file(url).await?,
-            None => Self::server(url).await?,
+            Some(_) if is_memory(url) => Self::memory()?,
+            Some(_) => Self::file(url)?,
+            None => Self::server(url)?,
         };
-        match db.kind {
-            Kind::Sqlite => SQLITE.run(&db.write).await?,
-            Kind::Postgres => POSTGRES.run(&db.write).await?,
-        }
+        let migrations = match db.kind {
+            Kind::Sqlite => &SQLITE,
+            Kind::Postgres => &POSTGRES,
+        };
+        db.write.run(migrations).await?;
         Ok(db)
     }
 
     /// One connection for everything, kept for ever: the database lives in it.
-    async fn memory() -> Result<Self, DbError> {
-        let pool = AnyPoolOptions::new()
-            .max_connections(1)
-            .min_connections(1)
-            .acquire_timeout(ACQUIRE)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .after_connect(|conn, _| Box::pin(tune(conn)))
-            .connect("sqlite::memory:")
-            .await?;
+    fn memory() -> Result<Self, DbError> {
+        let rules = Rules { most: 1, first: &SQLITE_FIRST, idle: None, life: None };
+        let pool = Pool::new(AnyConnectOptions::from_str("sqlite::memory:")?, rules);
         Ok(Self { kind: Kind::Sqlite, read: pool.clone(), write: pool })
     }
 
-    async fn file(url: &str) -> Result<Self, DbError> {
-        let pool = |connections| {
-            AnyPoolOptions::new()
-                .max_connections(connections)
-                .acquire_timeout(ACQUIRE)
-                .after_connect(|conn, _| Box::pin(tune(conn)))
-                .after_release(|conn, _| Box::pin(is_at_rest(conn)))
-        };
+    fn file(url: &str) -> Result<Self, DbError> {
+        let rules = Rules { most: 1, first: &SQLITE_FIRST, idle: Some(IDLE), life: Some(LIFE) };
         let create = if url.contains('?') { "&mode=rwc" } else { "?mode=rwc" };
-        let write = pool(1).connect(&format!("{url}{create}")).await?;
-        let read = pool(SQLITE_READERS).connect(url).await?;
-        Ok(Self { kind: Kind::Sqlite, read, write })
+        let write = AnyConnectOptions::from_str(&format!("{url}{create}"))?;
+        let read = AnyConnectOptions::from_str(url)?;
+        let readers = Rules { most: SQLITE_READERS, ..rules.clone() };
+        Ok(Self { kind: Kind::Sqlite, read: Pool::new(read, readers), write: Pool::new(write, rules) })
     }
 
-    async fn server(url: &str) -> Result<Self, DbError> {
-        let options = AnyConnectOptions::from_str(url)?;
-        let pool = AnyPoolOptions::new()
-            .max_connections(POSTGRES_CONNECTIONS)
-            .acquire_timeout(ACQUIRE)
-            .connect_with(options)
-            .await?;
+    fn server(url: &str) -> Result<Self, DbError> {
+        let rules = Rules { most: POSTGRES_CONNECTIONS, first: &[], idle: Some(IDLE), life: Some(LIFE) };
+        let pool = Pool::new(AnyConnectOptions::from_str(url)?, rules);
         Ok(Self { kind: Kind::Postgres, read: pool.clone(), write: pool })
     }
 
     /// For single reads. Not while holding a [`Tx`]: in memory there is one
     /// connection, and it is the transaction's.
     #[must_use]
-    pub fn read(&self) -> &AnyPool {
+    pub fn read(&self) -> &Pool {
         &self.read
     }
 
     /// For a write of one statement, which is a transaction of its own. Not for
     /// one that returns rows: they come before it is known to have taken effect.
     #[must_use]
-    pub fn write(&self) -> &AnyPool {
+    pub fn write(&self) -> &Pool {
         &self.write
     }
 
@@ -168,7 +164,7 @@ impl Db {
     /// # Errors
     /// [`DbError::Away`] when no connection came free in time.
     pub async fn begin(&self) -> Result<Tx, DbError> {
-        Ok(self.write.begin_with(self.pick("BEGIN IMMEDIATE", "BEGIN")).await?)
+        Ok(Tx::begin(&self.write, self.pick("BEGIN IMMEDIATE", "BEGIN")).await?)
     }
 
     /// Begins a transaction that only reads, all of it as of one moment.
@@ -177,7 +173,7 @@ impl Db {
     /// [`DbError::Away`] when no connection came free in time.
     pub async fn snapshot(&self) -> Result<Tx, DbError> {
         let begin = self.pick("BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY");
-        Ok(self.read.begin_with(begin).await?)
+        Ok(Tx::begin(&self.read, begin).await?)
     }
 
     /// Transactions that can write at once, as far as it is worth trying.
@@ -216,31 +212,6 @@ impl Db {
 
 fn is_memory(url: &str) -> bool {
     url.contains(":memory:") || url.contains("mode=memory")
-}
-
-/// Whether a connection that comes back is outside of any transaction. A full disk
-/// makes SQLite undo one by itself, of which the driver knows nothing: it would
-/// begin no other on this connection, the only one that writes, for ever.
-async fn is_at_rest(conn: &mut sqlx::AnyConnection) -> Result<bool, sqlx::Error> {
-    if conn.is_in_transaction() {
-        // One that was dropped is undone before this is answered.
-        conn.ping().await?;
-    }
-    Ok(!conn.is_in_transaction())
-}
-
-async fn tune(conn: &mut sqlx::AnyConnection) -> Result<(), sqlx::Error> {
-    // NORMAL under WAL survives a crash of the process, and of the host at the
-    // price of the last commits, never of consistency.
-    for pragma in [
-        "PRAGMA busy_timeout = 5000",
-        "PRAGMA journal_mode = WAL",
-        "PRAGMA synchronous = NORMAL",
-        "PRAGMA foreign_keys = ON",
-    ] {
-        sqlx::query(pragma).execute(&mut *conn).await?;
-    }
-    Ok(())
 }
 
 /// Reads columns as the domain's types.

@@ -19,6 +19,7 @@ mod live;
 mod mail;
 mod outbox;
 mod plan;
+mod pool;
 mod provider_books;
 mod purchase;
 mod races;

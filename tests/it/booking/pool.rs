@@ -1,0 +1,163 @@
+//! What the office's connections promise whoever borrows one, over PostgreSQL.
+
+use std::future::Future;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use sqlx::Row as _;
+use usher::booking::db::{Db, DbError, Pool};
+
+use crate::support::postgres;
+
+/// The office's own limit.
+const MOST: usize = 24;
+/// Divides by zero, a moment after it began.
+const FAILS_LATE: &str = "SELECT 1 / length(pg_sleep(0.3)::text)";
+/// Divides by zero after its first row.
+const FAILS_AFTER_A_ROW: &str = "SELECT 1 / (3 - n) FROM generate_series(1, 3) AS n";
+
+/// A database of the test's own; another way to the same one, to look and to cut.
+async fn open() -> Option<(Db, Db)> {
+    let url = postgres::database()?;
+    let open = async || Db::open(&url).await.expect("a database");
+    Some((open().await, open().await))
+}
+
+async fn number(pool: &Pool, sql: &'static str) -> i64 {
+    sqlx::query(sql).fetch_one(pool).await.expect("a row").get(0)
+}
+
+async fn give_up_on<T>(work: impl Future<Output = T>) {
+    assert!(tokio::time::timeout(Duration::from_millis(100), work).await.is_err(), "it was over too soon");
+}
+
+/// So many uses at once that every connection has one, and what failed of them.
+async fn use_all(db: &Db) -> Vec<DbError> {
+    let one = async || {
+        let mut tx = db.begin().await?;
+        sqlx::query("SELECT pg_sleep(0.05)").execute(&mut *tx).await?;
+        Ok::<_, DbError>(tx.commit().await?)
+    };
+    join_all((0..MOST).map(|_| one())).await.into_iter().filter_map(Result::err).collect()
+}
+
+/// Ends every session but the looker's own; answers how many there were.
+async fn cut(look: &Db) -> i64 {
+    number(
+        look.read(),
+        "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity
+         WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+    .await
+}
+
+#[tokio::test]
+async fn what_was_given_up_is_nobody_elses_error() {
+    let Some((db, look)) = open().await else { return };
+    give_up_on(sqlx::query(FAILS_LATE).execute(db.read())).await;
+    let mut tx = db.begin().await.expect("begins");
+    give_up_on(sqlx::query(FAILS_LATE).execute(&mut *tx)).await;
+    drop(tx);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let failed = use_all(&db).await;
+    assert!(failed.is_empty(), "{failed:?}");
+    let open = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database()
+                AND state LIKE 'idle in transaction%'";
+    assert_eq!(number(look.read(), open).await, 0, "open transactions at rest");
+}
+
+#[tokio::test]
+async fn an_error_after_the_first_row_is_the_statements_own() {
+    let Some((db, _)) = open().await else { return };
+    let asked = sqlx::query(FAILS_AFTER_A_ROW).fetch_optional(db.read()).await;
+    assert!(asked.is_err(), "half an answer");
+    let failed = use_all(&db).await;
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_dropped_is_undone_and_its_connection_used_again() {
+    let Some((db, look)) = open().await else { return };
+    sqlx::query("CREATE TABLE t (n BIGINT)").execute(db.write()).await.expect("a table");
+    for _ in 0..3 * MOST {
+        let mut tx = db.begin().await.expect("begins");
+        sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *tx).await.expect("a row");
+    }
+    assert!(use_all(&db).await.is_empty());
+    assert_eq!(number(look.read(), "SELECT COUNT(*) FROM t").await, 0);
+}
+
+#[tokio::test]
+async fn no_more_connections_than_agreed_and_each_is_used_again() {
+    let Some((db, look)) = open().await else { return };
+    let sessions = "SELECT COUNT(*) FROM pg_stat_activity
+                    WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let work = join_all((0..3 * MOST).map(|_| sqlx::query("SELECT pg_sleep(0.3)").execute(db.read())));
+    let watch = async {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        number(look.read(), sessions).await
+    };
+    let (done, seen) = tokio::join!(work, watch);
+    assert!(done.iter().all(Result::is_ok), "{done:?}");
+    let most = i64::try_from(MOST).expect("a small number");
+    assert!((2..=most).contains(&seen), "{seen} sessions");
+    assert!(use_all(&db).await.is_empty());
+    assert!(number(look.read(), sessions).await <= most);
+    let opened = "SELECT sessions FROM pg_stat_database WHERE datname = current_database()";
+    let before = number(look.read(), opened).await;
+    for _ in 0..5 {
+        assert!(use_all(&db).await.is_empty());
+    }
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    assert_eq!(number(look.read(), opened).await, before, "opened anew");
+}
+
+#[tokio::test]
+async fn who_waits_for_a_connection_is_sent_away_in_time() {
+    let Some((db, _)) = open().await else { return };
+    let held = join_all((0..MOST).map(|_| db.begin())).await;
+    assert!(held.iter().all(Result::is_ok));
+    let since = Instant::now();
+    assert!(matches!(db.begin().await, Err(DbError::Away(_))));
+    assert!((3..30).contains(&since.elapsed().as_secs()), "{:?}", since.elapsed());
+    drop(held);
+    assert!(use_all(&db).await.is_empty());
+}
+
+#[tokio::test]
+async fn one_that_broke_takes_with_it_those_that_rest() {
+    let Some((db, look)) = open().await else { return };
+    assert!(use_all(&db).await.is_empty());
+    assert!(cut(&look).await > 3, "sessions to cut");
+    let mut failed = 0;
+    for _ in 0..MOST {
+        failed += i32::from(db.ping().await.is_err());
+    }
+    assert!(failed <= 1, "{failed} failed");
+    assert!(use_all(&db).await.is_empty());
+}
+
+#[tokio::test]
+async fn after_a_rest_a_connection_is_asked_first() {
+    let Some((db, look)) = open().await else { return };
+    assert!(use_all(&db).await.is_empty());
+    tokio::time::sleep(Duration::from_millis(1_200)).await;
+    assert!(cut(&look).await > 3, "sessions to cut");
+    let failed = use_all(&db).await;
+    assert!(failed.is_empty(), "{failed:?}");
+}
+
+#[tokio::test]
+async fn closing_waits_for_those_in_use() {
+    let Some((db, look)) = open().await else { return };
+    sqlx::query("CREATE TABLE t (n BIGINT)").execute(db.write()).await.expect("a table");
+    let mut tx = db.begin().await.expect("begins");
+    let work = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *tx).await.expect("a row");
+        tx.commit().await.expect("commits");
+    };
+    tokio::join!(work, db.close());
+    assert_eq!(number(look.read(), "SELECT COUNT(*) FROM t").await, 1);
+    assert!(matches!(db.ping().await, Err(DbError::Away(_))));
+}
