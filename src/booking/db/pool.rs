@@ -133,7 +133,9 @@ impl Inner {
     async fn find(&self) -> Result<(AnyConnection, Instant), Error> {
         loop {
             let Some(Resting { mut conn, opened, since }) = self.resting.lock().pop_back() else { break };
-            if since.elapsed() < REST || conn.ping().await.is_ok() {
+            // One that is kept for ever may not be lost with a caller who gives up here.
+            let is_trusted = since.elapsed() < REST || self.rules.life.is_none();
+            if is_trusted || conn.ping().await.is_ok() {
                 return Ok((conn, opened));
             }
             self.distrust();

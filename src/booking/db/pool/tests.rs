@@ -26,6 +26,16 @@ async fn one_that_is_kept_for_ever_is_the_same_each_time() {
 }
 
 #[tokio::test]
+async fn one_that_is_kept_for_ever_survives_a_caller_who_gives_up() {
+    let pool = pool(1, None, None);
+    sqlx::query(MARK).execute(&pool).await.expect("a mark");
+    tokio::time::sleep(REST + Duration::from_millis(100)).await;
+    drop(futures_util::poll!(std::pin::pin!(pool.acquire())));
+    drop(futures_util::poll!(std::pin::pin!(sqlx::query(SEE).execute(&pool))));
+    assert!(marks(&pool).await);
+}
+
+#[tokio::test]
 async fn one_that_is_too_old_is_not_lent_again() {
     let pool = pool(1, None, Some(Duration::ZERO));
     sqlx::query(MARK).execute(&pool).await.expect("a mark");
