@@ -1,10 +1,11 @@
 //! What the office's connections promise whoever borrows one, over PostgreSQL.
 
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use sqlx::Row as _;
+use tokio::time::Instant;
 use usher::booking::db::{Db, DbError, Pool};
 
 use crate::support::postgres;
