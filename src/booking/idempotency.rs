@@ -175,12 +175,13 @@ impl Booking {
         Ok(done.rows_affected() == 1)
     }
 
-    /// Keeps the answer, or frees the key.
+    /// Keeps the answer, or frees the key. Whoever lost its lease answers nothing.
     async fn keep(&self, claim: &Claim, response: Response) -> Result<Response, Problem> {
         let (parts, body) = response.into_parts();
         let body = to_bytes(body, BODY_BYTES).await.map_err(|_| Code::Internal)?;
         let mut tx = self.db.begin().await?;
-        let query = if is_lasting(parts.status) {
+        let lasting = is_lasting(parts.status);
+        let query = if lasting {
             sqlx::query(
                 "UPDATE idempotency SET status = $1, headers = $2, body = $3
                  WHERE scope = $4 AND key = $5 AND fingerprint = $6 AND lease_until = $7",
@@ -194,7 +195,7 @@ impl Booking {
                  WHERE scope = $1 AND key = $2 AND fingerprint = $3 AND lease_until = $4",
             )
         };
-        query
+        let done = query
             .bind(claim.scope.as_str())
             .bind(claim.key.as_str())
             .bind(claim.fingerprint.as_str())
@@ -202,6 +203,10 @@ impl Booking {
             .execute(&mut *tx)
             .await?;
         tx.commit().await?;
+        if lasting && done.rows_affected() == 0 {
+            // A repetition has the key since, and its answer is the one.
+            return Err(Problem::new(Code::StillRunning).retry_after(1));
+        }
         Ok(Response::from_parts(parts, Body::from(body)))
     }
 
