@@ -73,7 +73,7 @@ fn a_preview_has_every_view_in_every_language() {
     assert!(output.status.success(), "{output:?}");
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "seen/index.html");
     let files = std::fs::read_dir(folder.path().join("seen")).expect("made").count();
-    assert_eq!(files, 17 * 5 + 1);
+    assert_eq!(files, 18 * 5 + 1);
     let korean = std::fs::read_to_string(folder.path().join("seen/soldout-ko.html")).expect("there");
     assert!(korean.contains("현재 매진되었습니다") && korean.contains("The Concert Hall"), "{korean}");
     assert!(!korean.contains("<script"), "nothing asks a gate that is not there");
