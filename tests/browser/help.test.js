@@ -1,52 +1,29 @@
 // A fan asks for help and a counsellor answers, each at a page of their own.
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
+import { describe, it } from "node:test";
 
-import { ADMIN, shot } from "./house.js";
-import { launch, overflows, seriousFindings, startDemo, until } from "./support.js";
+import { house, shot } from "./house.js";
+import { overflows, seriousFindings, until } from "./support.js";
 
 const PHONE = { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true, deviceScaleFactor: 2 };
 const PASSWORD = "very-secret-1";
 
 describe("help", () => {
-  let demo;
-  let browser;
-
-  before(async () => {
-    demo = await startDemo(ADMIN);
-    browser = await launch();
-  });
-  after(async () => {
-    await browser?.close();
-    await demo?.stop();
-  });
-
-  async function call(method, path, body, token) {
-    const headers = { "content-type": "application/json", ...(token ? { authorization: `Bearer ${token}` } : {}) };
-    const answer = await fetch(`${demo.office}${path}`, { method, headers, body: JSON.stringify(body) });
-    assert.ok(answer.ok, `${path}: ${answer.status}`);
-    return answer.json();
-  }
+  const { url, call, asAdmin, visitor } = house();
 
   /** Somebody signed in, at the page where help is. */
   async function person(name, options = {}, role = null) {
     const email = `${crypto.randomUUID()}@example.com`;
     const { account_id: id } = await call("POST", "/api/accounts", { email, password: PASSWORD, name });
-    if (role) {
-      const admin = await call("POST", "/api/sessions", { email: "admin@example.com", password: PASSWORD });
-      await call("PATCH", `/api/accounts/${id}`, { role }, admin.access_token);
-    }
+    if (role) await asAdmin("PATCH", `/api/accounts/${id}`, { role });
     const session = await call("POST", "/api/sessions", { email, password: PASSWORD });
-    const context = await browser.newContext({ locale: "en-GB", reducedMotion: "reduce", viewport: { width: 1280, height: 800 }, ...options });
-    const page = await context.newPage();
-    const faults = [];
-    page.on("pageerror", (error) => faults.push(error.message));
-    page.on("console", (entry) => entry.text().includes("Content Security Policy") && faults.push(entry.text()));
+    const there = await visitor(options);
+    const { page } = there;
     // The browser's own page of no connection has no storage.
     await page.addInitScript((kept) => location.protocol === "http:" && localStorage.setItem("usher-booking-session", kept), JSON.stringify(session));
-    await page.goto(`${demo.url}/account`);
+    await page.goto(url("/account"));
     await page.locator("a[href='/support']").first().click();
-    return { page, context, faults };
+    return there;
   }
 
   const said = (page) => page.locator(".said p").allTextContents();
@@ -95,7 +72,7 @@ describe("help", () => {
     await write(desk.page, "Row A?");
     await until("it is said", async () => (await said(desk.page)).length === 3);
     await first.context.setOffline(false);
-    await first.page.goto(`${demo.url}/support`);
+    await first.page.goto(url("/support"));
     const all = ["<img src=x> My ticket does not open", "Which one?", "Row A?"];
     await until("all of it", async () => (await said(first.page)).length === 3);
     assert.deepEqual(await said(first.page), all);

@@ -1,41 +1,76 @@
-// Events of one's own for the browser tests, and where their seats are on the map.
-import { until } from "./support.js";
+// A demo for the browser tests that has an administrator: events of one's own, fans
+// who look at them, and where their seats are on the map.
+import { after, before } from "node:test";
 
-export const ADMIN = { USHER__BOOKING__ADMIN__EMAIL: "admin@example.com", USHER__BOOKING__ADMIN__PASSWORD: "very-secret-1" };
+import { launch, startDemo, until } from "./support.js";
 
-const post = async (url, body, token) => {
-  const headers = { "content-type": "application/json", ...(token ? { authorization: `Bearer ${token}` } : {}) };
-  const answer = await fetch(url, { method: "POST", headers, body: JSON.stringify(body) });
-  if (!answer.ok) throw new Error(`${url}: ${answer.status} ${await answer.text()}`);
-  return answer.json();
-};
+export const SAMPLE = "winter-night-live";
+const ADMIN = { email: "admin@example.com", password: "very-secret-1" };
 
 /** Rows of so many seats; `accessible` are numbers of wheelchair places in the last. */
 export const rows = (count, seats, accessible = []) => Array.from({ length: count }, (_, at) =>
   ({ row: at + 1, seats, ...(at === count - 1 ? { accessible } : {}) }));
 
-/** Adds an event to a demo that was started with `ADMIN`; answers its id. */
-export async function addEvent(demo, sections, more = {}) {
-  const { access_token: token } = await post(`${demo.office}/api/sessions`, { email: "admin@example.com", password: "very-secret-1" });
-  const now = Date.now();
-  const event = { title: "A night", venue: "Hall", starts_at: now + 86_400_000, sale_opens_at: now - 60_000, currency: "KRW", ...more };
-  const sections_ = sections.map((section) => ({ kind: "seated", price: 60_000, ...section }));
-  return (await post(`${demo.office}/api/events`, { ...event, sections: sections_ }, token)).id;
-}
+/** A demo and a browser of one suite, for as long as it runs. */
+export function house() {
+  let demo;
+  let browser;
+  before(async () => {
+    demo = await startDemo({ USHER__BOOKING__ADMIN__EMAIL: ADMIN.email, USHER__BOOKING__ADMIN__PASSWORD: ADMIN.password });
+    browser = await launch();
+  });
+  after(async () => {
+    await browser?.close();
+    await demo?.stop();
+  });
 
-/** A fan who was let in and looks at the event. Nothing moves by itself for who wants it so. */
-export async function enterHouse(browser, demo, event, options = {}, prepare = async () => {}) {
-  const context = await browser.newContext({ locale: "en-GB", reducedMotion: "reduce", viewport: { width: 1280, height: 800 }, ...options });
-  const page = await context.newPage();
-  const faults = [];
-  page.on("pageerror", (error) => faults.push(error.message));
-  await page.goto(demo.url);
-  await page.locator("a[href^='/events/']").first().waitFor({ timeout: 60_000 });
-  await prepare(page);
-  await page.goto(`${demo.url}/events/${event}`);
-  await page.locator(".house").waitFor({ timeout: 60_000 });
-  await until("the live map", async () => /\d/.test(await page.textContent("#looking")));
-  return { context, page, faults, close: () => context.close() };
+  const url = (path) => demo.url + path;
+
+  /** What the office answers to a call of its API, past the line. */
+  async function call(method, path, body, token) {
+    const headers = { "content-type": "application/json", ...(token ? { authorization: `Bearer ${token}` } : {}) };
+    const answer = await fetch(demo.office + path, { method, headers, body: JSON.stringify(body) });
+    if (!answer.ok) throw new Error(`${path}: ${answer.status} ${await answer.text()}`);
+    return answer.json();
+  }
+
+  const asAdmin = async (method, path, body) => {
+    const { access_token: token } = await call("POST", "/api/sessions", ADMIN);
+    return call(method, path, body, token);
+  };
+
+  /** Adds an event; answers its id. */
+  async function addEvent(sections, more = {}) {
+    const now = Date.now();
+    const event = { title: "A night", venue: "Hall", starts_at: now + 86_400_000, sale_opens_at: now - 60_000, currency: "KRW", ...more };
+    const sections_ = sections.map((section) => ({ kind: "seated", price: 60_000, ...section }));
+    return (await asAdmin("POST", "/api/events", { ...event, sections: sections_ })).id;
+  }
+
+  /** A browser of somebody's own, and what went wrong in it. Nothing moves by itself for who wants it so. */
+  async function visitor(options = {}) {
+    const context = await browser.newContext({ locale: "en-GB", reducedMotion: "reduce", viewport: { width: 1280, height: 800 }, ...options });
+    const page = await context.newPage();
+    const faults = [];
+    page.on("pageerror", (error) => faults.push(error.message));
+    page.on("console", (entry) => entry.text().includes("Content Security Policy") && faults.push(entry.text()));
+    return { context, page, faults, close: () => context.close() };
+  }
+
+  /** A fan who was let in and looks at the event. */
+  async function fan(event, options = {}, prepare = async () => {}) {
+    const there = await visitor(options);
+    const { page } = there;
+    await page.goto(demo.url);
+    await page.locator("a[href^='/events/']").first().waitFor({ timeout: 60_000 });
+    await prepare(page);
+    await page.goto(url(`/events/${event}`));
+    await page.locator(".house").waitFor({ timeout: 60_000 });
+    await until("the live map", async () => /\d/.test(await page.textContent("#looking")));
+    return there;
+  }
+
+  return { url, call, asAdmin, addEvent, visitor, fan };
 }
 
 /** Where a seat, or a section without seats, is in the window while the whole house is shown, by the page's own rules. */

@@ -1,26 +1,13 @@
 // The seat map in a real browser: seats chosen by mouse and keys, what others take
 // meanwhile, and a house of 50,000.
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
+import { describe, it } from "node:test";
 
-import { ADMIN, addEvent, chosen, click, enterHouse, giveBack, holdFrom, rows, shot, spot } from "./house.js";
-import { launch, seriousFindings, startDemo, until } from "./support.js";
-
-const SAMPLE = "winter-night-live";
+import { SAMPLE, chosen, click, giveBack, holdFrom, house, rows, shot, spot } from "./house.js";
+import { seriousFindings, until } from "./support.js";
 
 describe("the seat map", () => {
-  let demo;
-  let browser;
-  const fan = (event, options, prepare) => enterHouse(browser, demo, event, options, prepare);
-
-  before(async () => {
-    demo = await startDemo(ADMIN);
-    browser = await launch();
-  });
-  after(async () => {
-    await browser?.close();
-    await demo?.stop();
-  });
+  const { addEvent, fan, url } = house();
 
   it("chooses by mouse, adds up, takes one back, and finds nothing serious", async () => {
     const { page, faults, close } = await fan(SAMPLE);
@@ -75,7 +62,7 @@ describe("the seat map", () => {
   });
 
   it("says kindly that somebody was faster, and one tap takes the nearest", async () => {
-    const event = await addEvent(demo, [{ code: "A", name: "Floor", rows: rows(4, 8) }]);
+    const event = await addEvent([{ code: "A", name: "Floor", rows: rows(4, 8) }]);
     const told = [];
     const listen = async (page) => page.on("websocket", (socket) => socket.on("framereceived", ({ payload }) => told.push(String(payload))));
     const [one, two] = [await fan(event), await fan(event, { viewport: { width: 390, height: 844 } }, listen)];
@@ -99,7 +86,7 @@ describe("the seat map", () => {
     await shot(two.page, "seats-faster");
     await two.page.getByRole("button", { name: "Hold these instead" }).click();
     await two.page.waitForURL(/\/checkout\//, { timeout: 60_000 });
-    const seats = async () => (await (await one.page.request.get(`${demo.url}/api/events/${event}/seats`)).json()).seats;
+    const seats = async () => (await (await one.page.request.get(url(`/api/events/${event}/seats`))).json()).seats;
     assert.deepEqual((await seats()).filter(({ status }) => status === "HELD").map(({ id }) => id), ["A-2-3", "A-2-4", "A-2-5"]);
     await one.close();
     await two.close();
@@ -145,7 +132,7 @@ describe("the seat map", () => {
 
   it("lets somebody choose in a house of 50,000 at once", async () => {
     const sections = Array.from({ length: 50 }, (_, at) => ({ code: `S${at}`, name: `Block ${at}`, price: 40_000 + 20_000 * (at % 5), rows: rows(20, 50) }));
-    const event = await addEvent(demo, sections);
+    const event = await addEvent(sections);
     // As soon as there is a map, a key chooses its first seat.
     const impatient = () => {
       const look = () => {

@@ -1,29 +1,16 @@
 // The house by other ways: a list, a phone, the best together, by number; sold out
 // and not yet on sale.
 import assert from "node:assert/strict";
-import { after, before, describe, it } from "node:test";
+import { describe, it } from "node:test";
 
-import { ADMIN, addEvent, chosen, click, enterHouse, giveBack, holdFrom, rows, shot, spot } from "./house.js";
-import { launch, seriousFindings, startDemo, until } from "./support.js";
-
-const SAMPLE = "winter-night-live";
+import { SAMPLE, chosen, click, giveBack, holdFrom, house, rows, shot, spot } from "./house.js";
+import { seriousFindings, until } from "./support.js";
 
 describe("the house by other ways", () => {
-  let demo;
-  let browser;
-  const fan = (event, options, prepare) => enterHouse(browser, demo, event, options, prepare);
-
-  before(async () => {
-    demo = await startDemo(ADMIN);
-    browser = await launch();
-  });
-  after(async () => {
-    await browser?.close();
-    await demo?.stop();
-  });
+  const { addEvent, fan, url } = house();
 
   it("is a list for who prefers one, with the same choice", async () => {
-    const event = await addEvent(demo, [{ code: "A", name: "<b>Floor</b>", rows: rows(3, 10, [1, 2]) }, { code: "R", name: "قاعة 😀", rows: rows(2, 5) }]);
+    const event = await addEvent([{ code: "A", name: "<b>Floor</b>", rows: rows(3, 10, [1, 2]) }, { code: "R", name: "قاعة 😀", rows: rows(2, 5) }]);
     const other = await fan(event);
     await holdFrom(other.page, ["A-1-3"]);
     const { page, faults, close } = await fan(event);
@@ -98,7 +85,7 @@ describe("the house by other ways", () => {
   });
 
   it("finds the best together and says how they lie; sells standing places by number", async () => {
-    const event = await addEvent(demo, [
+    const event = await addEvent([
       { code: "A", name: "Floor", rows: rows(2, 6) }, { code: "S", name: "Standing", kind: "standing", capacity: 20, price: 40_000 },
     ]);
     const { page, close } = await fan(event);
@@ -108,7 +95,7 @@ describe("the house by other ways", () => {
     await page.locator("#door .button").first().click();
     await page.waitForURL(/\/checkout\//, { timeout: 60_000 });
     await until("it says so", async () => /3 seats are side by side/.test(await page.textContent("#alert")));
-    await page.goto(`${demo.url}/events/${event}`);
+    await page.goto(url(`/events/${event}`));
     await page.locator(".map-stage").waitFor();
     await click(page, "S");
     await page.selectOption("#count-of", "4");
@@ -120,7 +107,7 @@ describe("the house by other ways", () => {
   });
 
   it("says that it is sold out, and when seats come back; holds nothing before the sale opens", async () => {
-    const full = await addEvent(demo, [{ code: "A", name: "Floor", rows: rows(1, 4) }]);
+    const full = await addEvent([{ code: "A", name: "Floor", rows: rows(1, 4) }]);
     const { page, close } = await fan(full);
     const hold = await holdFrom(page, ["A-1-1", "A-1-2", "A-1-3", "A-1-4"]);
     await until("sold out", async () => /^Sold out/.test(await page.textContent(".news")));
@@ -128,7 +115,7 @@ describe("the house by other ways", () => {
     await giveBack(page, hold);
     await until("free again", async () => !await page.isVisible(".news") && !await page.isDisabled(".best-form .button"));
     await close();
-    const later = await addEvent(demo, [{ code: "A", name: "Floor", rows: rows(1, 4) }], { sale_opens_at: Date.now() + 3_600_000 });
+    const later = await addEvent([{ code: "A", name: "Floor", rows: rows(1, 4) }], { sale_opens_at: Date.now() + 3_600_000 });
     const early = await fan(later, {}, (page) => page.clock.install());
     assert.match(await early.page.textContent(".news"), /^Sale opens/);
     await click(early.page, "A-1-2");

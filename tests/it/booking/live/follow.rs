@@ -1,10 +1,12 @@
 //! Whoever follows a map, through whatever happens and however often they come
 //! back, at whichever office, ends with the list of seats.
 
+use std::sync::Arc;
+
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::{Value, json};
-use usher::booking::SAMPLE_EVENT;
+use usher::booking::{Booking, SAMPLE_EVENT};
 
 use super::{assert_same, assert_same_of, list_of, viewer, viewer_of};
 use crate::support::booking::{Database, TestBooking, until};
@@ -132,42 +134,51 @@ async fn maps_end_with_the_list_of_seats_over_memory() {
     follows(&office, std::slice::from_ref(&office.client), rand::random()).await;
 }
 
+/// Two offices over one database and one Redis.
+struct Two {
+    office: TestBooking,
+    there: Client,
+    redis: RedisServer,
+    _twin: Arc<Booking>,
+}
+
+impl Two {
+    /// `None` when Redis may be skipped.
+    async fn open() -> Option<Self> {
+        if skipped() {
+            return None;
+        }
+        let redis = RedisServer::start();
+        let (url, again) = (redis.url(), redis.url());
+        let office =
+            TestBooking::with(Database::File, move |settings| settings.redis_url = Some(url)).await?;
+        let (twin, there) = office.twin_with(move |settings| settings.redis_url = Some(again)).await;
+        Some(Self { office, there, redis, _twin: twin })
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn maps_end_with_the_list_of_seats_at_two_offices_over_redis() {
-    if skipped() {
-        return;
-    }
-    let redis = RedisServer::start();
-    let url = redis.url();
-    let with_url = url.clone();
-    let office = TestBooking::with(Database::File, move |settings| settings.redis_url = Some(with_url)).await;
-    let office = office.expect("a file");
-    let (_twin, there) = office.twin_with(move |settings| settings.redis_url = Some(url)).await;
-    follows(&office, &[office.client.clone(), there], rand::random()).await;
+    let Some(two) = Two::open().await else { return };
+    let Two { office, there, .. } = &two;
+    follows(office, &[office.client.clone(), there.clone()], rand::random()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_seat_held_at_one_office_shows_at_the_other_and_people_are_counted_at_both() {
-    if skipped() {
-        return;
-    }
-    let redis = RedisServer::start();
-    let url = redis.url();
-    let with_url = url.clone();
-    let office = TestBooking::with(Database::File, move |settings| settings.redis_url = Some(with_url)).await;
-    let office = office.expect("a file");
-    let (_twin, there) = office.twin_with(move |settings| settings.redis_url = Some(url)).await;
-    let (mut here, mut far) = (viewer(&office.client).await, viewer(&there).await);
+    let Some(two) = Two::open().await else { return };
+    let Two { office, there, redis, .. } = &two;
+    let (mut here, mut far) = (viewer(&office.client).await, viewer(there).await);
     for viewer in [&mut here, &mut far] {
         viewer.until(|viewer| viewer.active == Some(2)).await;
     }
     let fan = office.fan(1_000_000).await;
     fan.hold(&["A-1-1"]).await.expect(201);
-    fan.at(&there).buy(&["A-1-2"]).await;
+    fan.at(there).buy(&["A-1-2"]).await;
     for viewer in [&mut here, &mut far] {
         viewer.until_seat("A-1-1", "HELD").await;
         viewer.until_seat("A-1-2", "SOLD").await;
-        assert_same(viewer, &there).await;
+        assert_same(viewer, there).await;
     }
     // What a store without memory of the event tells is all seats, of a later life.
     redis.command(&["FLUSHALL"]);
@@ -184,21 +195,14 @@ async fn a_seat_held_at_one_office_shows_at_the_other_and_people_are_counted_at_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_map_of_an_event_that_is_removed_is_closed_at_both_offices() {
-    if skipped() {
-        return;
-    }
-    let redis = RedisServer::start();
-    let url = redis.url();
-    let with_url = url.clone();
-    let office = TestBooking::with(Database::File, move |settings| settings.redis_url = Some(with_url)).await;
-    let office = office.expect("a file");
-    let (_twin, there) = office.twin_with(move |settings| settings.redis_url = Some(url)).await;
-    let event = fair(&office).await;
-    let (mut here, mut far) = (viewer_of(&office.client, &event).await, viewer_of(&there, &event).await);
+    let Some(two) = Two::open().await else { return };
+    let Two { office, there, .. } = &two;
+    let event = fair(office).await;
+    let (mut here, mut far) = (viewer_of(&office.client, &event).await, viewer_of(there, &event).await);
     for viewer in [&mut here, &mut far] {
         viewer.until(|viewer| viewer.version.is_some()).await;
     }
-    let mut other = viewer(&there).await;
+    let mut other = viewer(there).await;
     office.admin().await.delete(&format!("/api/events/{event}")).await.expect(204);
     for viewer in [&mut here, &mut far] {
         assert_eq!(viewer.closed().await, (4404, "the event is gone".to_owned()));
