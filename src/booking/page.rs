@@ -50,6 +50,7 @@ const FILES: &[(&str, &str)] = files! {
     "seats/raster.js",
     "seats/seats.css",
     "shell.js",
+    "socket.js",
     "support/line.js",
     "support/support.css",
     "support/talk.js",
