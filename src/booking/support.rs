@@ -1,6 +1,6 @@
 //! Support: customers wait for a counsellor, and talk.
 //!
-//! Owns the calls of both sides. Who answers whom is changed in [`desk`], one change
+//! Owns the calls of both sides. Who answers whom is changed in [`desk`], one [`turn`]
 //! at a time; what was said is in [`talk`]; open sockets follow one [`picture`] of
 //! both. All of it is rows, so that any process serves anybody and a restart ends no
 //! conversation.
@@ -11,6 +11,7 @@ mod message;
 mod picture;
 mod socket;
 mod talk;
+mod turn;
 
 use std::sync::Arc;
 
