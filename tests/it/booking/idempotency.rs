@@ -119,4 +119,25 @@ on_each_database! {
         let fan = crate::support::booking::sign_in(&office.client, "fan0@example.org", crate::support::booking::PASSWORD).await;
         fan.with("idempotency-key", "crash").post(path, json!({"amount": 7})).await.expect(201);
     }
+
+    async fn who_lost_a_key_to_a_repetition_has_no_answer_of_its_own(office) {
+        // Stands for a request so slow that a repetition took its key: while it is
+        // answered, its lease becomes another's.
+        let lost = "UPDATE idempotency SET lease_until = lease_until + 1 WHERE key = 'late';";
+        let steps = match office.database.starts_with("postgres") {
+            true => vec![
+                format!("CREATE FUNCTION lost() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {lost} RETURN NEW; END $$"),
+                "CREATE TRIGGER lost AFTER INSERT ON accounts FOR EACH ROW EXECUTE FUNCTION lost()".to_owned(),
+            ],
+            false => vec![format!("CREATE TRIGGER lost AFTER INSERT ON accounts BEGIN {lost} END")],
+        };
+        let db = Db::open(&office.database).await.expect("the same database");
+        for step in steps {
+            sqlx::query(sqlx::AssertSqlSafe(step)).execute(db.write()).await.expect("a trigger");
+        }
+        let account = |name: &str| json!({"email": format!("{name}@example.org"), "password": "very-secret-1", "name": name});
+        let late = office.client.with("idempotency-key", "late").post("/api/accounts", account("late")).await;
+        assert_eq!(late.refused(409, "still_running").header("retry-after"), Some("1"));
+        office.client.with("idempotency-key", "early").post("/api/accounts", account("early")).await.expect(201);
+    }
 }
