@@ -148,8 +148,14 @@ async fn two_offices_share_holds_and_sell_each_seat_once() {
             async move { fan.hold(&["A-2-1"]).await }
         }))
         .await;
-        assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 1);
-        assert!(answers.iter().all(|answer| answer.status == 201 || answer.code() == "seats_taken"));
+        let given = answers.iter().filter(|answer| answer.status == 201).count();
+        assert!(given < 2, "{given} have the seat");
+        if given == 0 {
+            // It was given to one who was told "not now": it is taken back, and another's.
+            until(async || Some(fan.hold(&["A-2-1"]).await).filter(|answer| answer.status == 201)).await;
+        }
+        let other = answers.iter().find(|answer| answer.status != 201 && answer.code() != "seats_taken");
+        assert!(other.is_none(), "{other:?}");
         // Held here, bought there.
         let here = fan.at(&there);
         let order = here.order(&hold).await.expect(201);

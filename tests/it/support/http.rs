@@ -92,9 +92,9 @@ impl Client {
         client
     }
 
-    /// The same caller at another server.
+    /// The same caller, as patient, at another server.
     pub fn at(&self, other: &Self) -> Self {
-        Self { headers: self.headers.clone(), ..other.clone() }
+        Self { headers: self.headers.clone(), is_patient: self.is_patient, ..other.clone() }
     }
 
     pub async fn get(&self, path: &str) -> Answer {

@@ -95,7 +95,7 @@ async fn follows(office: &TestBooking, clients: &[Client], seed: u64) {
     let event = fair(office).await;
     let mut fans = Vec::new();
     for i in 0..4 {
-        fans.push(office.fan(1_000).await.patient().at(&clients[i % clients.len()].clone().patient()));
+        fans.push(office.fan(1_000).await.patient().at(&clients[i % clients.len()]));
     }
     let random = StdRng::seed_from_u64(seed);
     let mut world = World { office, event: &event, fans, holds: Vec::new(), orders: Vec::new(), random };
