@@ -51,7 +51,7 @@ on_each_database! {
     }
 
     async fn nobody_takes_more_than_their_share_however_they_ask(office) {
-        let (fan, admin) = (office.fan(100_000).await, office.admin().await);
+        let (fan, admin) = (office.fan(100_000).await.patient(), office.admin().await);
         let new = json!({"title": "Picnic", "quantity": 50, "event_time": 1_900_000_000_000_u64, "price": 1_000});
         let offer = admin.post("/api/tickets", new).await.expect(201);
         let path = format!("/api/tickets/{}/reservations", offer.text("id"));
@@ -70,7 +70,7 @@ on_each_database! {
 
     async fn two_offices_together_give_one_account_its_share_and_no_more(office) {
         let (_twin, there) = office.twin().await;
-        let here = office.fan(10_000_000).await;
+        let here = office.fan(10_000_000).await.patient();
         let there = here.at(&there);
         // Each office has holds of its own, so the holds alone would let 16 through.
         let seats: Vec<_> = (1..=8).map(|n| (format!("A-1-{n}"), format!("B-1-{n}"))).collect();

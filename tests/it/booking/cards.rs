@@ -99,7 +99,7 @@ with_bank! {
     }
 
     async fn a_hundred_confirms_take_the_money_once(office, bank) {
-        let fan = office.fan(0).await;
+        let fan = office.fan(0).await.patient();
         let order = fan.ordered(&["A-5-1", "A-5-2"]).await;
         let key = bank.agree(&order).await;
         let keyed = fan.with("idempotency-key", "pay-once");

@@ -56,7 +56,7 @@ on_each_database! {
         let fan = office.fan(100_000).await;
         best(&fan, &event, json!({"best": {"count": 2, "section": "Pit"}})).await.expect(201);
         best(&fan, &event, json!({"best": {"count": 2, "section": "Pit"}})).await.refused(409, "none_left");
-        let fans = join_all((0..12).map(|_| office.fan(100_000))).await;
+        let fans = join_all((0..12).map(async |_| office.fan(100_000).await.patient())).await;
         let asked = fans.iter().flat_map(|fan| {
             (0..4).map(|_| best(fan, &event, json!({"best": {"count": 2, "section": "Lawn"}})))
         });
@@ -147,7 +147,7 @@ on_each_database! {
 
     async fn who_orders_while_the_event_is_removed_is_told_so(office) {
         let event = add(&office, 9, "gone", seated(json!([{"row": 1, "seats": 8}]))).await;
-        let (fan, admin) = (office.fan(0).await, office.admin().await);
+        let (fan, admin) = (office.fan(0).await.patient(), office.admin().await.patient());
         let holds = join_all((1..=8).map(|n| best(&fan, &event, json!({"seats": [format!("S-1-{n}")]})))).await;
         let path = format!("/api/events/{event}");
         let orders = join_all(holds.iter().map(|hold| fan.order(hold)));
@@ -168,7 +168,7 @@ on_each_database! {
         let new = json!({"title": "Picnic", "quantity": 50, "event_time": 1_900_000_000_000_u64, "price": 1_000});
         let offer = admin.post("/api/tickets", new).await.expect(201);
         let path = format!("/api/tickets/{}/reservations", offer.text("id"));
-        let keyed = fan.with("idempotency-key", "once");
+        let keyed = fan.with("idempotency-key", "once").patient();
         let answers = join_all((0..100).map(|_| keyed.post(&path, json!({"quantity": 2})))).await;
         let bodies: HashSet<_> = answers.into_iter().map(|answer| answer.expect(201).bytes).collect();
         assert_eq!(bodies.len(), 1);

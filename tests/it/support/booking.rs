@@ -139,11 +139,13 @@ impl TestBooking {
     pub async fn fan_called(&self, name: &str, language: &str, points: i64) -> (Client, String) {
         let email = format!("named{}@example.org", self.fans.fetch_add(1, Ordering::Relaxed));
         let new = json!({"email": email, "password": PASSWORD, "name": name});
-        self.client.with("accept-language", language).post("/api/accounts", new).await.expect(201);
-        let fan = sign_in(&self.client, &email, PASSWORD).await;
+        let patient = self.client.clone().patient();
+        patient.with("accept-language", language).post("/api/accounts", new).await.expect(201);
+        let mut fan = sign_in(&patient, &email, PASSWORD).await;
         if points > 0 {
             fan.post("/api/wallet/charges", json!({"amount": points})).await.expect(201);
         }
+        fan.is_patient = false;
         (fan, email)
     }
 

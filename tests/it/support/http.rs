@@ -74,8 +74,8 @@ impl Client {
         Self { pool, server, headers: Vec::new(), is_patient: false }
     }
 
-    /// This client, asking again when the office is too busy to answer: for
-    /// crowds, whose size is the point and not the speed of the machine.
+    /// This client, asking again when the office is too busy to answer, or still
+    /// at work on the same request: for crowds, whose size is the point and not the speed of the machine.
     pub fn patient(self) -> Self {
         Self { is_patient: true, ..self }
     }
@@ -117,7 +117,8 @@ impl Client {
         let deadline = Instant::now() + PATIENCE;
         loop {
             let answer = self.send_once(method.clone(), path, body.clone()).await;
-            if !self.is_patient || answer.code() != "unavailable" || Instant::now() > deadline {
+            let is_later = ["unavailable", "still_running"].contains(&answer.code());
+            if !self.is_patient || !is_later || Instant::now() > deadline {
                 return answer;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;

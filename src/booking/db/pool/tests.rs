@@ -44,7 +44,7 @@ async fn one_that_is_too_old_is_not_lent_again() {
 
 #[tokio::test]
 async fn one_that_nobody_used_for_long_is_closed_when_another_comes_back() {
-    let pool = pool(2, Some(Duration::from_millis(200)), Some(Duration::from_secs(60)));
+    let pool = pool(2, Some(Duration::from_secs(2)), Some(Duration::from_secs(60)));
     let (first, second) = (pool.acquire().await, pool.acquire().await);
     for lent in [first, second] {
         let mut lent = lent.expect("a connection");
@@ -52,7 +52,7 @@ async fn one_that_nobody_used_for_long_is_closed_when_another_comes_back() {
         lent.done(marked).expect("a mark");
     }
     assert_eq!(pool.0.resting.lock().len(), 2);
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
     assert!(marks(&pool).await, "the one used last");
     assert_eq!(pool.0.resting.lock().len(), 1);
 }

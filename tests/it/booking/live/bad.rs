@@ -71,7 +71,7 @@ async fn sockets_are_counted_and_the_silent_give_theirs_back() {
     let office = TestBooking::with(Database::Memory, |settings| {
         settings.live.sockets = 3;
         settings.live.sockets_per_address = 2;
-        settings.live.idle_timeout = std::time::Duration::from_secs(3);
+        settings.live.idle_timeout = std::time::Duration::from_secs(8);
     })
     .await
     .expect("in memory");

@@ -17,8 +17,11 @@ use crate::support::wait::until;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The aim is 300 ms, which `make bench` measures; a machine that is shared
-/// with other work can be late by seconds.
-const SOON: Duration = Duration::from_secs(5);
+/// with other work can be late by seconds. What no office tells another shows
+/// after a minute.
+const SOON: Duration = Duration::from_secs(20);
+/// What the office gives its sockets to say goodbye, and a slow machine beside.
+const GOODBYES: Duration = Duration::from_secs(30);
 /// Bytes told to each socket: what is kept for those who do not read would show.
 const TOLD: usize = 512 * 1_024;
 /// Resident memory, in KB, of a socket that reads nothing, whatever it was told.
@@ -150,5 +153,5 @@ async fn an_office_that_is_told_to_end_says_goodbye_to_hundreds_in_time() {
     assert!(goodbyes.iter().all(|(code, _)| *code == 1001), "{goodbyes:?}");
     assert_eq!(office.ended().await.code(), Some(0), "{}", office.log());
     eprintln!("200 goodbyes and the end of the process: {:?}", told.elapsed());
-    assert!(told.elapsed() < SOON * 3, "{:?}", told.elapsed());
+    assert!(told.elapsed() < GOODBYES, "{:?}", told.elapsed());
 }
