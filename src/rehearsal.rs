@@ -18,7 +18,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::config;
 use crate::domain::time::Timestamp;
 use crate::queue::Room;
-use crate::store::MemoryStore;
+use crate::store::{MemoryStore, Store};
 use crate::swarm::check::{Limits, Rule, check};
 use crate::swarm::gates::{Failure, Gates, Page, Reply, Who};
 use crate::swarm::history::{Asked, History};
@@ -42,6 +42,17 @@ const SLICE: Duration = Duration::from_secs(1);
 /// # Errors
 /// [`Error`]. A report that is not [`Report::ok`] is no error here.
 pub fn run(options: &Options) -> Result<Report, Error> {
+    run_over(options, MemoryStore::new)
+}
+
+/// The same over another store, whose time is the simulated world's.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_over<S: Store + 'static>(
+    options: &Options,
+    store: impl FnOnce(Arc<dyn Clock>) -> S,
+) -> Result<Report, Error> {
     options.check()?;
     let real = SystemClock::new();
     let started_at = real.now();
@@ -50,7 +61,7 @@ pub fn run(options: &Options) -> Result<Report, Error> {
     let gates = options.gates.unwrap_or(GATE_COUNT);
     let mut executor = Executor::new();
     let clock: Arc<dyn Clock> = Arc::new(TrueClock::new(executor.world(), started_at));
-    let store = Arc::new(Watched::new(MemoryStore::new(Arc::clone(&clock)), room.line.capacity));
+    let store = Arc::new(Watched::new(store(Arc::clone(&clock)), room.line.capacity));
     let doors: Arc<[Door]> = (0..gates)
         .map(|gate| {
             let room = Room::new(Arc::clone(&room), Arc::clone(&store) as _, Arc::clone(&clock), [0; 32]);
@@ -177,7 +188,8 @@ impl Gates for Way {
     }
 
     async fn queue(&mut self, gate: usize, asked: Asked) -> Result<Reply, Failure> {
-        let (reply, kept) = self.doors[gate].queue(self.kept, asked).await;
+        // Apart: whoever waits must not carry the room for it along.
+        let (reply, kept) = Box::pin(self.doors[gate].queue(self.kept, asked)).await;
         self.kept = kept;
         Ok(reply)
     }
@@ -190,7 +202,7 @@ impl Gates for Way {
         as_browser: bool,
     ) -> Result<Page, Failure> {
         let shown = self.kept.shown_by(who);
-        let (page, kept) = self.doors[gate].page(shown, as_browser).await;
+        let (page, kept) = Box::pin(self.doors[gate].page(shown, as_browser)).await;
         self.kept = self.kept.after_page(who, as_browser, kept);
         Ok(page)
     }

@@ -29,6 +29,9 @@ pub struct Group(pub u32);
 pub struct Executor {
     world: World,
     tasks: Vec<Option<Task>>,
+    /// Places in `tasks` of those that are done.
+    free: Vec<usize>,
+    begun: u64,
     living: usize,
     /// Steps that a group may still make.
     doomed: HashMap<Group, u64>,
@@ -43,9 +46,16 @@ struct Task {
     waker: Waker,
 }
 
+/// A task's place, and which of those that had it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Ticket {
+    place: usize,
+    count: u64,
+}
+
 /// Wakes one task.
 struct Bell {
-    task: usize,
+    ticket: Ticket,
     is_rung: AtomicBool,
     shared: Arc<Shared>,
 }
@@ -57,7 +67,7 @@ impl Wake for Bell {
 
     fn wake_by_ref(self: &Arc<Self>) {
         if !self.is_rung.swap(true, Ordering::Relaxed) {
-            self.shared.ready.lock().push_back(self.task);
+            self.shared.ready.lock().push_back(self.ticket);
         }
     }
 }
@@ -70,7 +80,7 @@ pub struct World(Arc<Shared>);
 struct Shared {
     /// Since the beginning, in µs.
     now: AtomicU64,
-    ready: Mutex<VecDeque<usize>>,
+    ready: Mutex<VecDeque<Ticket>>,
     wishes: Mutex<VecDeque<Wish>>,
     timers: Mutex<Timers>,
 }
@@ -125,7 +135,15 @@ impl Executor {
     #[must_use]
     pub fn new() -> Self {
         let world = World(Arc::new(Shared::default()));
-        Self { world, tasks: Vec::new(), living: 0, doomed: HashMap::new(), over: HashSet::new() }
+        Self {
+            world,
+            tasks: Vec::new(),
+            free: Vec::new(),
+            begun: 0,
+            living: 0,
+            doomed: HashMap::new(),
+            over: HashSet::new(),
+        }
     }
 
     /// The world, for its tasks.
@@ -146,7 +164,7 @@ impl Executor {
             self.grant_wishes();
             let next = self.world.0.ready.lock().pop_front();
             match next {
-                Some(task) => self.step(task),
+                Some(ticket) => self.step(ticket),
                 None if self.world.0.advance(micros(until)) => {}
                 None => return,
             }
@@ -169,29 +187,36 @@ impl Executor {
         if self.over.contains(&group) {
             return;
         }
-        let task = self.tasks.len();
-        let bell =
-            Arc::new(Bell { task, is_rung: AtomicBool::new(false), shared: Arc::clone(&self.world.0) });
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.tasks.push(None);
+            self.tasks.len() - 1
+        });
+        self.begun += 1;
+        let ticket = Ticket { place, count: self.begun };
+        let shared = Arc::clone(&self.world.0);
+        let bell = Arc::new(Bell { ticket, is_rung: AtomicBool::new(false), shared });
         let waker = Waker::from(Arc::clone(&bell));
         waker.wake_by_ref();
-        self.tasks.push(Some(Task { group, work, bell, waker }));
+        self.tasks[place] = Some(Task { group, work, bell, waker });
         self.living += 1;
     }
 
     fn end(&mut self, group: Group) {
         self.doomed.remove(&group);
         self.over.insert(group);
-        for slot in &mut self.tasks {
+        for (place, slot) in self.tasks.iter_mut().enumerate() {
             if slot.as_ref().is_some_and(|task| task.group == group) {
                 *slot = None;
+                self.free.push(place);
                 self.living -= 1;
             }
         }
     }
 
-    fn step(&mut self, index: usize) {
+    fn step(&mut self, ticket: Ticket) {
+        let index = ticket.place;
         // Ended meanwhile: a late bell.
-        let Some(mut task) = self.tasks[index].take() else { return };
+        let Some(mut task) = self.tasks[index].take_if(|task| task.bell.ticket == ticket) else { return };
         if let Some(steps) = self.doomed.get_mut(&task.group) {
             if *steps == 0 {
                 let group = task.group;
@@ -202,7 +227,10 @@ impl Executor {
         }
         task.bell.is_rung.store(false, Ordering::Relaxed);
         match task.work.as_mut().poll(&mut Context::from_waker(&task.waker)) {
-            Poll::Ready(()) => self.living -= 1,
+            Poll::Ready(()) => {
+                self.free.push(index);
+                self.living -= 1;
+            }
             Poll::Pending => self.tasks[index] = Some(task),
         }
     }

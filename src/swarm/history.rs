@@ -48,6 +48,10 @@ pub struct Exchange {
     pub asked: Asked,
     /// What it got.
     pub told: Told,
+    /// Between this and the exchange before it there were polls that were left
+    /// out: each in time, and told of the same place, no further back than the
+    /// one before.
+    pub spans: bool,
 }
 
 /// A kind of request.
@@ -155,7 +159,7 @@ pub trait Recorder: Send {
 
 impl Recorder for Track {
     fn begin(&mut self, at: Timestamp, asked: Asked) {
-        self.exchanges.push(Exchange { sent_at: at, answered_at: at, asked, told: Told::Nothing });
+        self.exchanges.push(Exchange::begun(at, asked));
     }
 
     fn end(&mut self, at: Timestamp, told: Told) {
@@ -206,6 +210,12 @@ impl<T: Record> History<T> {
 }
 
 impl Exchange {
+    /// A request that went out and has no answer yet.
+    #[must_use]
+    pub const fn begun(at: Timestamp, asked: Asked) -> Self {
+        Self { sent_at: at, answered_at: at, asked, told: Told::Nothing, spans: false }
+    }
+
     /// The status answer, if this is one.
     #[must_use]
     pub fn shown(&self) -> Option<Shown> {
@@ -268,6 +278,7 @@ pub fn kept_polling(stay: &[Exchange]) -> usize {
     let mut since: Option<(Timestamp, u64)> = None;
     for (i, exchange) in stay.iter().enumerate().filter(|(_, exchange)| exchange.was_heard()) {
         if let Some((heard_at, told_ms)) = since
+            && !exchange.spans
             && millis(exchange.answered_at.since(heard_at)) > 2 * told_ms
         {
             return i;

@@ -1,7 +1,9 @@
-//! A track in little memory: a dozen bytes for an exchange instead of seventy.
+//! A track in little memory: a dozen bytes for an exchange instead of seventy, and
+//! of a long wait only its ends.
 //!
 //! Owns the encoding: times as differences, small numbers in few bytes. What
-//! goes in comes out as it was.
+//! goes in comes out as it was, but that polls within a wait are left out which no
+//! rule could find fault with.
 
 use super::history::{Asked, Credentials, Exchange, Record, Recorder, State, Status, Told, Track};
 use crate::domain::id::PlaceNumber;
@@ -11,17 +13,50 @@ use crate::domain::time::{Timestamp, millis};
 #[derive(Clone, Debug, Default)]
 pub struct Packed {
     bytes: Vec<u8>,
-    /// When the last request went out that ended.
+    /// When the last request went out that is in the bytes.
     last: Timestamp,
     /// One that goes on, or was cut short.
     pending: Option<(Timestamp, Asked)>,
+    /// The exchange before the last.
+    before: Option<Calm>,
+    /// The last exchange that ended, not yet in the bytes.
+    held: Option<Exchange>,
     keys: Vec<u64>,
+}
+
+/// What a waiting answer says that a later one is measured by.
+#[derive(Clone, Copy, Debug)]
+struct Calm {
+    sent_at: Timestamp,
+    number: PlaceNumber,
+    position: u64,
+    told_ms: u64,
+}
+
+impl Calm {
+    /// Of a poll that was told to wait, by a gate that knew.
+    fn of(exchange: &Exchange) -> Option<Self> {
+        let status = exchange.shown()?.status;
+        let waits = status.state == State::Waiting && !status.degraded && status.poll_after_ms > 0;
+        (exchange.asked == Asked::Poll && waits).then_some(())?;
+        let (number, position) = (status.number?, status.position?);
+        Some(Self { sent_at: exchange.sent_at, number, position, told_ms: status.poll_after_ms.into() })
+    }
+
+    /// Whether `next` came in time and no further back, in the same place.
+    fn goes_on(&self, next: &Exchange) -> bool {
+        let in_time = millis(next.answered_at.since(self.sent_at)) <= 2 * self.told_ms;
+        Self::of(next)
+            .is_some_and(|next| in_time && next.number == self.number && next.position <= self.position)
+    }
 }
 
 const HAS_NUMBER: u64 = 1;
 const HAS_POSITION: u64 = 2;
 const HAS_END: u64 = 4;
 const DEGRADED: u64 = 8;
+/// Of the code of what was asked and told.
+const SPANS: u8 = 0x80;
 
 impl Packed {
     fn put(&mut self, mut value: u64) {
@@ -49,18 +84,39 @@ impl Packed {
         status.pass_expires_at.into_iter().for_each(|end| self.put(zigzag(end.as_millis(), base)));
     }
 
+    fn put_exchange(&mut self, exchange: &Exchange) {
+        self.put(zigzag(exchange.sent_at.as_millis(), self.last.as_millis()));
+        self.last = exchange.sent_at;
+        self.put(millis(exchange.answered_at.since(exchange.sent_at)));
+        let spans = if exchange.spans { SPANS } else { 0 };
+        self.bytes.push(spans | asked_code(exchange.asked) << 4 | told_code(exchange.told));
+        self.put_told(exchange.told);
+    }
+
+    /// The last exchange stays out of the bytes until the next shows whether it
+    /// is needed.
+    fn hold(&mut self, mut exchange: Exchange) {
+        if let Some(held) = self.held.take() {
+            let before = self.before.filter(|before| held.spans || before.goes_on(&held));
+            let calm = Calm::of(&held);
+            if before.is_some() && calm.is_some_and(|calm| calm.goes_on(&exchange)) {
+                exchange.spans = true;
+            } else {
+                self.put_exchange(&held);
+                self.before = calm;
+            }
+        }
+        self.held = Some(exchange);
+    }
+
     fn unpack(&self) -> Track {
         let mut reader = Reader { bytes: &self.bytes, last: 0 };
-        let mut exchanges = Vec::with_capacity(self.bytes.len() / 8);
+        let mut exchanges = Vec::with_capacity(self.bytes.len() / 8 + 2);
         while !reader.bytes.is_empty() {
             exchanges.push(reader.exchange());
         }
-        exchanges.extend(self.pending.map(|(at, asked)| Exchange {
-            sent_at: at,
-            answered_at: at,
-            asked,
-            told: Told::Nothing,
-        }));
+        exchanges.extend(self.held);
+        exchanges.extend(self.pending.map(|(at, asked)| Exchange::begun(at, asked)));
         Track { exchanges, keys: self.keys.clone() }
     }
 }
@@ -72,11 +128,7 @@ impl Recorder for Packed {
 
     fn end(&mut self, at: Timestamp, told: Told) {
         let Some((sent_at, asked)) = self.pending.take() else { return };
-        self.put(zigzag(sent_at.as_millis(), self.last.as_millis()));
-        self.last = sent_at;
-        self.put(millis(at.since(sent_at)));
-        self.bytes.push(asked_code(asked) << 4 | told_code(told));
-        self.put_told(told);
+        self.hold(Exchange { answered_at: at, told, ..Exchange::begun(sent_at, asked) });
     }
 
     fn key(&mut self, digest: u64) {
@@ -130,8 +182,9 @@ impl Reader<'_> {
         Exchange {
             sent_at: Timestamp::from_millis(self.last),
             answered_at: Timestamp::from_millis(self.last + took),
-            asked: ASKED[usize::from(codes >> 4)],
+            asked: ASKED[usize::from((codes & !SPANS) >> 4)],
             told,
+            spans: codes & SPANS != 0,
         }
     }
 
@@ -199,6 +252,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::swarm::history::kept_polling;
 
     fn status() -> impl Strategy<Value = Told> {
         let end = prop::option::of(0_u64..u64::MAX / 4);
@@ -220,6 +274,68 @@ mod tests {
     fn told() -> impl Strategy<Value = Told> {
         let plain = [Told::Nothing, Told::TooEarly, Told::App, Told::Held, Told::Trouble];
         prop_oneof![prop::sample::select(plain.to_vec()), status()]
+    }
+
+    fn waits(ms: u64, position: u64) -> (u64, Told) {
+        let status = Status {
+            state: State::Waiting,
+            number: Some(PlaceNumber(900)),
+            position: Some(position),
+            poll_after_ms: 1_000,
+            pass_expires_at: None,
+            degraded: false,
+        };
+        (ms, Told::Status(status))
+    }
+
+    /// The polls of a wait, packed and not.
+    fn both(polls: &[(u64, Told)]) -> (Packed, Track) {
+        let (mut packed, mut track) = (Packed::default(), Track::default());
+        let recorders: [&mut dyn Recorder; 2] = [&mut packed, &mut track];
+        for recorder in recorders {
+            for &(ms, told) in polls {
+                recorder.begin(Timestamp::from_millis(ms), Asked::Poll);
+                recorder.end(Timestamp::from_millis(ms + 5), told);
+            }
+        }
+        (packed, track)
+    }
+
+    /// How many exchanges are left, and how many of them, or of all, kept polling.
+    fn kept(polls: &[(u64, Told)]) -> (usize, bool, bool) {
+        let (packed, track) = both(polls);
+        let unpacked = packed.unpack();
+        let kept_up = |track: &Track| kept_polling(&track.exchanges) == track.exchanges.len();
+        (unpacked.exchanges.len(), kept_up(&unpacked), kept_up(&track))
+    }
+
+    #[test]
+    fn of_a_long_wait_only_the_ends_are_kept() {
+        let wait: Vec<_> = (0..500).map(|i| waits(i * 1_000, 800 - i)).collect();
+        assert_eq!(kept(&wait), (2, true, true));
+        assert!(both(&wait).0.bytes.len() < 60);
+    }
+
+    #[test]
+    fn what_a_rule_could_find_is_kept() {
+        let wait = |odd: (u64, Told)| {
+            let mut wait: Vec<_> = (0..9).map(|i| waits(i * 1_000, 80 - i)).collect();
+            wait.extend([odd]);
+            wait.extend((1..9).map(|i| waits(odd.0 + i * 1_000, 60 - i)));
+            wait
+        };
+        let grown = wait(waits(9_000, 79));
+        let positions: Vec<_> = both(&grown).0.unpack().shown().map(|s| s.status.position).collect();
+        assert!(positions.windows(2).any(|pair| pair[0] < pair[1]), "{positions:?}");
+        let (_, unpacked, all) = kept(&wait(waits(29_000, 70)));
+        assert_eq!((unpacked, all), (false, false), "it was silent for long");
+        let expired = Told::Status(Status { state: State::Expired, ..status_of(waits(0, 1).1) });
+        assert!(both(&wait((9_000, expired))).0.unpack().exchanges.iter().any(|e| e.told == expired));
+    }
+
+    fn status_of(told: Told) -> Status {
+        let Told::Status(status) = told else { panic!("{told:?}") };
+        status
     }
 
     proptest! {

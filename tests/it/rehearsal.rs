@@ -1,8 +1,11 @@
 //! `usher swarm --virtual`: a crowd in simulated time, the same one for a seed.
 
 use clap::Parser;
-use usher::rehearsal::run;
+use usher::rehearsal::{run, run_over};
 use usher::swarm::{Ended, Error, Options, Report};
+
+use crate::store::planted::Faulty;
+use crate::support::gate::usher;
 
 #[derive(Parser)]
 struct Cli {
@@ -10,9 +13,14 @@ struct Cli {
     options: Options,
 }
 
+const FIXED: [&str; 5] = ["swarm", "--virtual", "--quiet", "--seed", "7"];
+
+fn options(more: &str) -> Options {
+    Cli::parse_from(FIXED.into_iter().chain(more.split_whitespace())).options
+}
+
 fn rehearse(more: &str) -> Result<Report, Error> {
-    let fixed = ["swarm", "--virtual", "--quiet", "--seed", "7"];
-    run(&Cli::parse_from(fixed.into_iter().chain(more.split_whitespace())).options)
+    run(&options(more))
 }
 
 #[test]
@@ -52,4 +60,35 @@ fn a_simulated_run_has_no_targets_and_a_real_one_needs_them() {
     let parses = |more: &[&str]| Cli::try_parse_from([&["swarm"], more].concat()).is_ok();
     assert!(parses(&["--virtual", "--gates", "3"]) && parses(&["--target", "http://127.0.0.1:1"]));
     assert!(!parses(&[]) && !parses(&["--virtual", "--target", "http://127.0.0.1:1"]));
+}
+
+#[test]
+fn a_store_that_evicts_who_polls_is_found() {
+    let crowd = options("--visitors 400 --capacity 50 --batch 1");
+    let report = run_over(&crowd, Faulty::deaf).expect("a report");
+    assert!(!report.ok && report.wrong_evictions > 0, "{report}");
+    let report = run(&crowd).expect("a report");
+    assert!(report.ok, "{report}");
+}
+
+#[test]
+fn a_line_in_which_nothing_broke_is_an_exit_of_0() {
+    let crowd = ["--visitors", "300", "--capacity", "20", "--batch", "10"];
+    let ran = usher().args(FIXED).args(crowd).output().expect("started");
+    assert_eq!(ran.status.code(), Some(0), "{ran:?}");
+}
+
+/// A machine's memory is what bounds this; half an hour of one core.
+#[test]
+#[ignore = "soak"]
+fn soak_a_million_visitors_go_through_a_simulated_line() {
+    let report = rehearse("--visitors 1000000 --capacity 20000 --batch 1500").expect("a report");
+    eprintln!("{report}");
+    assert!(report.ok && report.ended == Ended::Finished, "{report}");
+    assert!(report.places.joined >= 1_000_000, "{report}");
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+    let kilobytes: u64 = peak.trim().trim_end_matches(" kB").parse().expect("a number");
+    eprintln!("peak {} MB", kilobytes / 1_024);
+    assert!(kilobytes < 3 * 1_024 * 1_024, "{kilobytes} kB");
 }

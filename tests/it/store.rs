@@ -8,7 +8,7 @@ mod cases;
 mod compare;
 mod faults;
 mod plan;
-mod planted;
+pub(crate) mod planted;
 mod topologies;
 mod upkeep;
 mod world;

@@ -9,6 +9,7 @@ use clap::Parser;
 use usher::swarm::check::Rule;
 use usher::swarm::{Ended, Error, Options, Report, run};
 
+use crate::support::gate::usher;
 use crate::support::wait::until;
 use fake_gate::{CAPACITY, Cheat, FakeGate};
 
@@ -52,6 +53,19 @@ async fn a_gate_that_falters_is_counted_and_loses_nobody() {
     assert_eq!(report.ended, Ended::Finished, "{report}");
     assert!(report.resent > 0, "{report}");
     assert!(report.errors.contains_key("http_503 store_down"), "{report}");
+}
+
+#[tokio::test]
+async fn a_broken_promise_is_an_exit_of_1() {
+    let gate = FakeGate::start(Cheat::Nothing).await;
+    for (capacity, code) in [(CAPACITY, 0), (1, 1)] {
+        let mut swarm = usher();
+        swarm.args(["swarm", "--target", &format!("http://{}", gate.address), "--visitors", "60"]);
+        swarm.args(["--capacity", &capacity.to_string()]).args(USUAL.split_whitespace());
+        let ran = tokio::task::spawn_blocking(move || swarm.output()).await.expect("no panic");
+        let ran = ran.expect("started");
+        assert_eq!(ran.status.code(), Some(code), "capacity {capacity}: {ran:?}");
+    }
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ impl Script {
     }
 
     fn exchange(mut self, ms: u64, asked: Asked, told: Told) -> Self {
-        let exchange = Exchange { sent_at: at(ms), answered_at: at(ms + TAKES), asked, told };
+        let exchange = Exchange { answered_at: at(ms + TAKES), told, ..Exchange::begun(at(ms), asked) };
         self.0.exchanges.push(exchange);
         self
     }

@@ -167,7 +167,7 @@ impl Clock for OneClock {
 }
 
 /// A store with a bug: the model, or Redis where there is a server.
-struct Faulty {
+pub(crate) struct Faulty {
     bug: Bug,
     inner: Arc<dyn Store>,
     server: Option<Arc<RedisServer>>,
@@ -187,6 +187,16 @@ impl Faulty {
             (None, _) => Arc::new(MemoryStore::new(clock.clone())),
         };
         (Self { bug, inner, server, clock: clock.clone() }, clock)
+    }
+
+    /// One that loses signs of life, in this time.
+    pub(crate) fn deaf(clock: Arc<dyn Clock>) -> Self {
+        Self {
+            bug: Bug::SignsOfLifeAreLost,
+            inner: Arc::new(MemoryStore::new(clock)),
+            server: None,
+            clock: Arc::new(ManualClock::at(START)),
+        }
     }
 
     fn bent(&self, turn: Turn) -> Turn {

@@ -205,7 +205,8 @@ impl Lane {
         troubles.slowest = troubles.slowest.max(sent.elapsed());
         let (told, pause) = read(answer.as_ref(), &mut troubles);
         drop(troubles);
-        member.track.exchanges.push(Exchange { sent_at, answered_at: self.clock.now(), asked, told });
+        let answered_at = self.clock.now();
+        member.track.exchanges.push(Exchange { answered_at, told, ..Exchange::begun(sent_at, asked) });
         if let Some(answer) = &answer {
             member.client.remember(answer);
         } else {
