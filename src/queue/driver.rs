@@ -19,6 +19,8 @@ use crate::store::{LogPage, Report, StoreError};
 /// everywhere within a second.
 const FOLLOW: Duration = Duration::from_millis(400);
 const _: () = assert!(FOLLOW.as_millis() * 2 < 1_000);
+/// Room is made before each tick, and at least this often.
+const TIDY: Duration = Duration::from_secs(1);
 /// Between two attempts while the store is away.
 const RETRY: Duration = Duration::from_millis(100);
 /// Waiting numbers in one read of a snapshot.
@@ -45,6 +47,7 @@ pub(super) struct State {
     pub(super) drawn: Option<Drawn>,
     estimate: Estimate,
     sent_at: Duration,
+    made_room_at: Option<Duration>,
 }
 
 /// Runs for ever.
@@ -70,7 +73,7 @@ async fn step(room: &Room, state: &mut State) -> Result<Duration, StoreError> {
     let name = room.config().name.clone();
     // Before anybody is evicted for silence.
     send_signs(room, state).await?;
-    room.store.make_room(&name).await?;
+    make_room(room, state).await?;
     let known = recovery::known(room, state);
     let changes = room.changes();
     let mut report = match room.store.admit(&name, known.as_ref()).await {
@@ -96,6 +99,17 @@ async fn step(room: &Room, state: &mut State) -> Result<Duration, StoreError> {
     let view = room.view();
     let due = view.standing.as_ref().map_or(RETRY, |s| s.due_at.since(room.now()));
     Ok(due.clamp(Duration::from_millis(5), FOLLOW))
+}
+
+/// Makes room when a tick is due, or has not been for long.
+async fn make_room(room: &Room, state: &mut State) -> Result<(), StoreError> {
+    let now = room.clock.monotonic();
+    let is_due = room.view().standing.as_ref().is_none_or(|standing| standing.due_at <= room.now());
+    if is_due || state.made_room_at.is_none_or(|at| now.saturating_sub(at) >= TIDY) {
+        room.store.make_room(&room.config().name).await?;
+        state.made_room_at = Some(now);
+    }
+    Ok(())
 }
 
 /// One round while the store's line comes back: as in an outage, but that places

@@ -18,10 +18,12 @@ use crate::store::{MemoryStore, Overrides, Store};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The store in memory, whose log is away after so many more reads.
+/// The store in memory, whose log is away after so many more reads, and which
+/// counts how often room is made.
 struct Faulty {
     lines: MemoryStore,
     reads_left: AtomicUsize,
+    rooms_made: AtomicUsize,
 }
 
 #[async_trait]
@@ -65,6 +67,7 @@ impl Store for Faulty {
     }
 
     async fn make_room(&self, room: &RoomName) -> Result<(), StoreError> {
+        self.rooms_made.fetch_add(1, Ordering::Relaxed);
         self.lines.make_room(room).await
     }
 
@@ -165,11 +168,13 @@ struct World {
 
 impl World {
     fn new(settings: &str) -> Self {
-        let text = format!("[[room]]\nupstreams = [\"http://127.0.0.1:1\"]\ntick = \"1s\"\n{settings}\n");
+        let tick = if settings.contains("tick") { "" } else { "tick = \"1s\"" };
+        let text = format!("[[room]]\nupstreams = [\"http://127.0.0.1:1\"]\n{tick}\n{settings}\n");
         let config = config::load_text("test", &text, []).expect("valid").rooms.remove(0);
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_700_000_000_000)));
         let lines = MemoryStore::new(clock.clone());
-        let store = Arc::new(Faulty { lines, reads_left: AtomicUsize::new(usize::MAX) });
+        let (reads_left, rooms_made) = (AtomicUsize::new(usize::MAX), AtomicUsize::new(0));
+        let store = Arc::new(Faulty { lines, reads_left, rooms_made });
         let room = Room::new(config, store.clone(), clock.clone(), [7; 32]);
         Self { room, store, clock, state: State::default() }
     }
@@ -213,6 +218,19 @@ async fn a_log_read_that_fails_half_way_is_made_up_for_without_a_gap() {
     world.store.reads_left.store(usize::MAX, Ordering::Relaxed);
     world.step().await.expect("back");
     assert_eq!(world.room.view().rank.ahead(last), 1, "every leaver is out");
+}
+
+#[tokio::test]
+async fn room_is_made_before_each_tick_and_once_a_second_between() {
+    for (tick, rounds, made) in [("1s", 40, 10..=12), ("200ms", 40, 40..=41), ("10s", 80, 20..=21)] {
+        let mut world = World::new(&format!("tick = \"{tick}\""));
+        for _ in 0..rounds {
+            world.step().await.expect("a round");
+            world.clock.advance(SECOND / 4);
+        }
+        let seen = world.store.rooms_made.load(Ordering::Relaxed);
+        assert!(made.contains(&seen), "{seen} times, ticks of {tick}");
+    }
 }
 
 #[tokio::test]
