@@ -78,11 +78,11 @@ async fn step(room: &Room, state: &mut State) -> Result<Duration, StoreError> {
     let changes = room.changes();
     let mut report = match room.store.admit(&name, known.as_ref()).await {
         // A full store admits nobody, but room is made and passes are revoked all the same.
-        Err(StoreError::Full) => recovery::reopen(room, known.as_ref()).await?,
+        Err(StoreError::Full) => recovery::reopen(room, known.as_ref(), None).await?,
         report => report?,
     };
     if recovery::is_behind(&report.standing, known.as_ref()) {
-        report = recovery::reopen(room, known.as_ref()).await?;
+        report = recovery::reopen(room, known.as_ref(), Some(&report.standing)).await?;
     }
     recovery::check_line(room, &report.standing)?;
     room.time.heard(report.standing.now, &*room.clock);
@@ -145,7 +145,7 @@ async fn open(room: &Room, state: &mut State) -> Result<(), StoreError> {
     set_stale(room, false);
     let config = Arc::clone(&*room.config());
     let changes = room.changes();
-    let opened = recovery::reopen(room, recovery::known(room, state).as_ref()).await;
+    let opened = recovery::reopen(room, recovery::known(room, state).as_ref(), None).await;
     let report = opened.inspect_err(|_| set_stale(room, true))?;
     recovery::check_line(room, &report.standing).inspect_err(|_| set_stale(room, true))?;
     room.time.heard(report.standing.now, &*room.clock);

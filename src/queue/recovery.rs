@@ -25,6 +25,8 @@ use crate::store::{Report, StoreError};
 const BITS: usize = 16 * 1_024;
 /// Waiting numbers in one read.
 const RANGE: usize = 20_000;
+/// A poll that comes when it was told to may take so long to arrive.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 /// What a gate remembers beside its view.
 #[derive(Default)]
@@ -180,22 +182,42 @@ fn is_unborn(standing: &Standing) -> bool {
     standing.next.0 <= 1 && standing.log_seq == 0 && standing.former.is_empty()
 }
 
-/// Opens the room for a gate that may know how far its line had come.
-pub(super) async fn reopen(room: &Room, known: Option<&Known>) -> Result<Report, StoreError> {
+/// Opens the room for a gate that may know how far its line had come; `found`: what the
+/// store has of it, where that was asked.
+pub(super) async fn reopen(
+    room: &Room,
+    known: Option<&Known>,
+    found: Option<&Standing>,
+) -> Result<Report, StoreError> {
     let config = Arc::clone(&*room.config());
     let Some(known) = known else {
         let epoch = Epoch(room.clock.now().as_millis());
         return room.store.open(&config.name, epoch, &config.line).await;
     };
-    let report = room.store.reopen(&config.name, known, window(room), &config.line).await?;
+    let report = room.store.reopen(&config.name, known, window(room, found), &config.line).await?;
     // Taken up, or too late for it.
     *room.memory.told_of.lock() = None;
     Ok(report)
 }
 
-/// How long places may come back: two of the longest pauses between polls.
-fn window(room: &Room) -> Duration {
-    room.longest_pause() * 2
+/// How long places may come back: two of the longest pauses between polls. Where only
+/// the last moments were lost, those who joined in them are few and last in the line:
+/// nobody waits for one of them who does not poll when told.
+pub(super) fn window(room: &Room, found: Option<&Standing>) -> Duration {
+    let pause = room.longest_pause();
+    let twice = pause * 2;
+    match found {
+        Some(found) if is_of_late(room, found, twice) => twice.min(pause + ON_ITS_WAY),
+        _ => twice,
+    }
+}
+
+/// Whether a line is the one this gate followed, as it was at most so long before the
+/// store was last heard.
+fn is_of_late(room: &Room, found: &Standing, age: Duration) -> bool {
+    let view = room.view.load();
+    let heard = view.standing.as_ref().filter(|heard| heard.epoch == found.epoch);
+    found.tick > 0 && heard.is_some_and(|heard| found.due_at + age >= heard.now)
 }
 
 /// Refuses a line that is neither the one this gate knew nor one that was begun

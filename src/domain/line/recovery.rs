@@ -117,7 +117,8 @@ impl Line {
             self.log_seq = known.log_seq;
         }
         self.recovery.count = self.recovery.count.max(known.recoveries) + 1;
-        self.recovery.until = now + window;
+        // Another gate may have found more of it lost.
+        self.recovery.until = self.recovery.until.max(now + window);
         self.debug_check();
     }
 

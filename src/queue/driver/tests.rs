@@ -275,6 +275,26 @@ async fn what_an_operator_changes_is_not_undone_by_a_report_from_before() {
 }
 
 #[tokio::test]
+async fn a_copy_that_lacks_the_last_moments_is_waited_for_less_long_than_an_empty_store() {
+    let mut world = World::new("poll = { min = \"2s\", max = \"10s\" }");
+    let name = world.room.config().name.clone();
+    world.step().await.expect("opened");
+    let empty = world.store.admit(&name, None).await.expect("a report").standing;
+    let (mut window, mut copies) = (Vec::new(), Vec::new());
+    for _ in 0..30 {
+        world.clock.advance(SECOND);
+        world.step().await.expect("a tick");
+        copies.push(world.store.admit(&name, None).await.expect("a report").standing);
+    }
+    let other = Standing { epoch: Epoch(1), ..copies[29].clone() };
+    let unborn = Standing { tick: 0, ..empty };
+    for found in [None, Some(&unborn), Some(&other), Some(&copies[2]), Some(&copies[12]), Some(&copies[29])] {
+        window.push(recovery::window(&world.room, found).as_secs());
+    }
+    assert_eq!(window, [20, 20, 20, 20, 11, 11]);
+}
+
+#[tokio::test]
 async fn while_the_store_is_away_those_far_back_ask_at_their_own_pace() {
     let mut world = World::new("batch = 1\npoll = { min = \"2s\", max = \"30s\" }");
     world.step().await.expect("opened");

@@ -39,7 +39,7 @@ local function recall(epoch, next, log_seq, recoveries, window, frozen, lot)
     put('log_seq', text(log_seq))
   end
   put('recoveries', math.max(count('recoveries'), recoveries) + 1)
-  put('recovering_until', now + window)
+  put('recovering_until', math.max(count('recovering_until'), now + window))
 end
 
 if ARGV[3] ~= '' then
