@@ -26,6 +26,35 @@ async fn count(gate: &TestGate, what: &str) -> u64 {
     room[what].as_u64().unwrap_or_else(|| panic!("{what} in {room}"))
 }
 
+/// The ticks of a room since some moment, which no gate may make twice.
+struct Ticks {
+    before: u64,
+    since: Instant,
+}
+
+impl Ticks {
+    async fn from(gate: &TestGate) -> Self {
+        Self { since: Instant::now(), before: count(gate, "tick").await }
+    }
+
+    /// How many there were, of how many that were due.
+    async fn expect_no_more_than_due(&self, gate: &TestGate) -> (u64, u64) {
+        let ticks = count(gate, "tick").await - self.before;
+        let due = self.since.elapsed().as_millis() / TICK.as_millis();
+        let due = u64::try_from(due).expect("a test is short");
+        assert!(ticks <= due + 2, "{ticks} ticks of {due}");
+        (ticks, due)
+    }
+}
+
+/// One batch for each tick, and nobody lost its place.
+async fn expect_single_batches(gate: &TestGate) {
+    let room = gate.room("main").await;
+    let most = room["tick"].as_u64().expect("a count") * BATCH;
+    assert!(room["admitted_total"].as_u64() <= Some(most), "one batch a tick: {room}");
+    assert_eq!(room["evicted_total"].as_u64(), Some(0), "{room}");
+}
+
 /// X16: a gate that has sent its tick is killed before it has the answer.
 async fn killed_mid_tick(crowd: usize, times: usize) {
     let (redis, app) = (RedisServer::start(), FakeApp::start().await);
@@ -36,23 +65,22 @@ async fn killed_mid_tick(crowd: usize, times: usize) {
         (crowd.count(|seen| seen.state == Some(State::Admitted) || seen.done) > 4).then_some(())
     })
     .await;
+    let all = Ticks::from(&b).await;
     for _ in 0..times {
         wire.set(Weather::RepliesLost);
         // Its tick has been carried out or is under way; it will not know.
         until("it has no answer", DEADLINE, || async { is_degraded(&a).await.then_some(()) }).await;
-        let (tick, since) = (count(&b, "tick").await, Instant::now());
+        let alone = Ticks::from(&b).await;
         a.kill();
         sleep(TICK * 4).await;
-        let (ticks, due) = (count(&b, "tick").await - tick, since.elapsed().as_millis() / TICK.as_millis());
-        assert!(u128::from(ticks) + 2 >= due, "the other gate made {ticks} ticks of {due}");
+        let (ticks, due) = alone.expect_no_more_than_due(&b).await;
+        assert!(ticks + 2 >= due, "the other gate made {ticks} ticks of {due}");
         wire.set(Weather::Clear);
         a.revive().await;
         until_well(&a).await;
     }
-    let room = b.room("main").await;
-    let most = room["tick"].as_u64().expect("a count") * BATCH;
-    assert!(room["admitted_total"].as_u64() <= Some(most), "one batch a tick: {room}");
-    assert_eq!(room["evicted_total"].as_u64(), Some(0), "{room}");
+    all.expect_no_more_than_due(&b).await;
+    expect_single_batches(&b).await;
     served(crowd, CAPACITY).await;
 }
 
@@ -147,6 +175,7 @@ async fn stalls(crowd: usize, times: usize) {
     let (redis, app) = (RedisServer::start(), FakeApp::start().await);
     let (a, b) = (gate(&redis.url(), &app, ROOM).await, gate(&redis.url(), &app, ROOM).await);
     let crowd = Crowd::start(&[a.address(), b.address()], crowd, manners(crowd, VISIT));
+    let all = Ticks::from(&b).await;
     for _ in 0..times {
         a.signal("STOP");
         sleep(SECOND).await;
@@ -154,10 +183,8 @@ async fn stalls(crowd: usize, times: usize) {
         sleep(SECOND / 2).await;
     }
     stands(&crowd).await;
-    let room = b.room("main").await;
-    let most = room["tick"].as_u64().expect("a count") * BATCH;
-    assert!(room["admitted_total"].as_u64() <= Some(most), "one batch a tick: {room}");
-    assert_eq!(room["evicted_total"].as_u64(), Some(0), "{room}");
+    all.expect_no_more_than_due(&b).await;
+    expect_single_batches(&b).await;
     until_well(&a).await;
     served(crowd, CAPACITY).await;
 }
