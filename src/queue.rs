@@ -466,9 +466,15 @@ impl Room {
     pub async fn override_with(&self, change: impl FnOnce(&mut Overrides)) -> Result<(), StoreError> {
         let config = Arc::clone(&*self.config.load());
         // What is in force now, not what this gate last heard.
-        let epoch = self.view.load().epoch;
-        let mut overrides = self.store.open(&config.name, epoch, &config.line).await?.overrides;
+        let view = self.view.load_full();
+        let report = self.store.open(&config.name, view.epoch, &config.line).await?;
+        let mut overrides = report.overrides;
+        if report.standing.epoch == view.epoch && overrides.revision < view.overrides.revision {
+            // The store lost the line, and these with it.
+            overrides = view.overrides.clone();
+        }
         change(&mut overrides);
+        overrides.revision += 1;
         self.store.set_overrides(&config.name, &overrides).await?;
         let settings = overrides.apply(&config.line);
         // Before the view, so that a report from before the change cannot undo it there.

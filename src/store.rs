@@ -44,6 +44,8 @@ pub enum StoreError {
 /// What operators changed about a room; `None` = as in the settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Overrides {
+    /// Raised with each change, so that of two accounts the later one is known.
+    pub revision: u64,
     /// Visitors inside at once.
     pub capacity: Option<u64>,
     /// Visitors admitted in one tick.
@@ -227,7 +229,7 @@ pub trait Store: Send + Sync + 'static {
     /// Passes that were ended early and would still be good.
     async fn revoked(&self, room: &RoomName) -> Result<Vec<Pass>, StoreError>;
 
-    /// Replaces what operators changed.
+    /// Replaces what operators changed, unless what is there has a later revision.
     async fn set_overrides(&self, room: &RoomName, overrides: &Overrides) -> Result<(), StoreError>;
 
     /// A gate's word on the app; see [`crate::domain::autotune`].

@@ -254,7 +254,6 @@ pub(super) async fn put_back(room: &Room, state: &mut State, report: &Report) ->
             put_out_back(room, &view.rank).await?;
             drop_out(room, &view.rank).await?;
             handed::put_back(room, &view.rank).await?;
-            put_overrides_back(room, &view, report).await?;
         }
         put_revoked_back(room).await?;
         (state.told, state.put) = (standing.recoveries, None);
@@ -287,13 +286,18 @@ async fn put_revoked_back(room: &Room) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// What operators and the app said last is in force again.
-async fn put_overrides_back(room: &Room, view: &View, report: &Report) -> Result<(), StoreError> {
-    if view.overrides == report.overrides {
+/// What operators and the app said last is in force again, where the store fell back to
+/// before it: a line of which nothing else was lost does not come back otherwise.
+pub(super) async fn put_overrides_back(room: &Room, report: &mut Report) -> Result<(), StoreError> {
+    let view = room.view.load_full();
+    let is_older = report.overrides.revision < view.overrides.revision;
+    if view.epoch != report.standing.epoch || !is_older {
         return Ok(());
     }
     let name = room.config().name.clone();
-    room.store.set_overrides(&name, &view.overrides).await
+    room.store.set_overrides(&name, &view.overrides).await?;
+    report.overrides = view.overrides.clone();
+    Ok(())
 }
 
 async fn put_out_back(room: &Room, rank: &Rank) -> Result<(), StoreError> {

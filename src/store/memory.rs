@@ -213,8 +213,10 @@ impl Store for MemoryStore {
 
     async fn set_overrides(&self, room: &RoomName, overrides: &Overrides) -> Result<(), StoreError> {
         self.with(room, |room, _| {
-            room.overrides = overrides.clone();
-            room.line.configure(overrides.apply(&room.base));
+            if overrides.revision >= room.overrides.revision {
+                room.overrides = overrides.clone();
+                room.line.configure(overrides.apply(&room.base));
+            }
         })
     }
 

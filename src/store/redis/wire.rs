@@ -126,6 +126,7 @@ pub(super) fn put_back(back: &PutBack) -> Vec<Arg<'_>> {
 pub(super) fn overrides(changes: &Overrides) -> Vec<Arg<'_>> {
     let flag = |is_set: Option<bool>| is_set.map(|is_set| Arg::Number(u64::from(is_set)));
     let fields = [
+        ("revision", Some(changes.revision).filter(|&revision| revision > 0).map(Arg::Number)),
         ("capacity", changes.capacity.map(Arg::Number)),
         ("batch", changes.batch.map(Arg::Number)),
         ("rate_per_minute", changes.rate_per_minute.map(Arg::Number)),
@@ -342,6 +343,7 @@ fn read_overrides(reply: &Value) -> Read<Overrides> {
         let value = text(&pair[1])?;
         let flag = || Some(value == "1");
         match text(&pair[0])? {
+            "revision" => changes.revision = digits(value)?,
             "capacity" => changes.capacity = Some(digits(value)?),
             "batch" => changes.batch = Some(digits(value)?),
             "rate_per_minute" => changes.rate_per_minute = Some(digits(value)?),

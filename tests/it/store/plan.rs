@@ -249,6 +249,7 @@ impl Dice {
     fn changes(&mut self) -> Overrides {
         let flag = |dice: &mut Self| dice.one_in(4).then(|| dice.one_in(4));
         Overrides {
+            revision: self.upto(3),
             capacity: self.some(8),
             batch: self.some(6),
             rate_per_minute: self.some(20),

@@ -184,6 +184,7 @@ pub(super) async fn overflow_admits_at_once_while_there_is_room_and_nobody_waits
 pub(super) async fn changes_hold_until_replaced(mut world: World) {
     world.open(Settings { rate_per_minute: Some(1), max_waiting: Some(1), ..settings() }).await;
     let changes = Overrides {
+        revision: 3,
         capacity: Some(9),
         batch: Some(3),
         rate_per_minute: Some(0),
@@ -205,7 +206,11 @@ pub(super) async fn changes_hold_until_replaced(mut world: World) {
     assert!(matches!(world.look(1).await, Turn::Admitted(pass) if pass.expires_at == START + SECOND * 5));
     let report = world.store.open(&room(), Epoch(1), &settings()).await.expect("opened");
     assert_eq!(report.overrides, changes, "kept through new settings");
-    world.change(Overrides::default()).await;
+    world.change(Overrides { revision: 2, ..Overrides::default() }).await;
     let report = world.store.open(&room(), Epoch(1), &settings()).await.expect("opened");
-    assert_eq!(report.overrides, Overrides::default());
+    assert_eq!(report.overrides, changes, "an older word does not undo a later one");
+    let none = Overrides { revision: 3, ..Overrides::default() };
+    world.change(none.clone()).await;
+    let report = world.store.open(&room(), Epoch(1), &settings()).await.expect("opened");
+    assert_eq!((report.overrides, report.standing.epoch), (none, Epoch(7)));
 }
