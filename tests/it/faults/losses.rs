@@ -30,7 +30,7 @@ struct Size {
     poll: (Duration, Duration),
 }
 
-const SHORT: Size = Size { crowd: 1_000, poll: (Duration::from_millis(500), Duration::from_secs(8)) };
+const SHORT: Size = Size { crowd: 2_000, poll: (Duration::from_millis(500), Duration::from_secs(8)) };
 const LONG: Size = Size { crowd: 50_000, poll: (Duration::from_secs(2), Duration::from_secs(30)) };
 
 impl Size {
@@ -201,9 +201,10 @@ async fn flushed(size: &Size) {
     let (redis, app) = (RedisServer::start(), FakeApp::start().await);
     let mut scene = Scene::set(&redis.url(), &app, size).await;
     let before = in_line(&redis);
+    let stalls = Stalls::watch();
     redis.command(&["FLUSHALL"]);
     let took = scene.comes_back().await;
-    eprintln!("stood again after {took:?}");
+    stalls.expect("the line's return", took, size.poll.1 * 2 + SECOND * 2);
     scene.is_as_it_was(&redis).await;
     for (number, visitor) in in_line(&redis).iter().filter(|(number, _)| **number <= scene.last()) {
         assert_eq!(before.get(number), Some(visitor), "nobody has another's place");

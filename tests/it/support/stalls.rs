@@ -10,6 +10,8 @@ use tokio::time::{Instant, sleep};
 const LOOK: Duration = Duration::from_millis(20);
 /// A measured time is made of so many waits that each may have stood still.
 const WAITS: u32 = 4;
+/// Of a machine that stood still for longer no time tells anything.
+const STOOD: Duration = Duration::from_secs(1);
 
 /// Watches from its making on.
 pub(crate) struct Stalls {
@@ -40,7 +42,8 @@ impl Stalls {
     pub(crate) fn expect(&self, what: &str, took: Duration, bound: Duration) {
         let longest = Duration::from_millis(self.longest_ms.load(Ordering::Relaxed));
         eprintln!("{what} took {took:?} of {bound:?}; this machine stood still for {longest:?}");
-        assert!(took <= bound + longest * WAITS, "{what} took {took:?}, more than {bound:?}");
+        let within = took <= bound + longest * WAITS;
+        assert!(within || longest > STOOD, "{what} took {took:?}, more than {bound:?}");
     }
 }
 
