@@ -7,6 +7,7 @@
 pub mod admission;
 pub mod autotune;
 pub mod best_available;
+pub mod binding;
 pub mod draw;
 pub mod estimate;
 pub mod id;
