@@ -15,6 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::domain::autotune::Word;
+use crate::domain::binding::{Claim, Heard, Rotation};
 use crate::domain::draw::Draw;
 use crate::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
 use crate::domain::line::{Known, LogEntry, PutBack, Settings, Standing};
@@ -192,6 +193,26 @@ pub trait Store: Send + Sync + 'static {
         visitor: VisitorId,
         by: Duration,
     ) -> Result<Option<Pass>, StoreError>;
+
+    /// Generations of passes that visitors showed, with the issue times of these;
+    /// one answer each, `None` for who has no such pass (any more)
+    /// ([`crate::domain::line::Line::show`]).
+    async fn show(
+        &self,
+        room: &RoomName,
+        shown: &[(VisitorId, Timestamp, u64)],
+        rotation: Rotation,
+    ) -> Result<Vec<Option<Heard>>, StoreError>;
+
+    /// A visitor claims its pass once more, with this generation of it or none;
+    /// `None` when it has no pass ([`crate::domain::line::Line::claim_again`]).
+    async fn claim_again(
+        &self,
+        room: &RoomName,
+        visitor: VisitorId,
+        shown: Option<u64>,
+        rotation: Rotation,
+    ) -> Result<Option<Claim>, StoreError>;
 
     /// Gives a place to another id of the same person, who shows up by it
     /// ([`crate::domain::line::Line::hand_over`]).

@@ -166,7 +166,7 @@ impl Binding {
     fn debug_check(&self) {
         debug_assert!(self.newest.generation <= self.issued, "what is shown was handed out");
         debug_assert!(self.newest.before <= self.newest.generation, "generations only grow");
-        debug_assert!(self.strikes.len() < STRIKES, "a shared pass is over");
+        debug_assert!(self.strikes.len() <= STRIKES, "a shared pass is over");
     }
 }
 

@@ -4,6 +4,7 @@
 //! compared with it. Each operation takes the store's `now`, applies whole or
 //! not at all, and ends with the invariants of [`Line::check`].
 
+mod bound;
 mod drawing;
 mod hand_over;
 mod recovery;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::autotune::{Tuned, Word};
+use super::binding::Binding;
 use super::draw::Draw;
 use super::id::{Epoch, PlaceNumber, VisitorId};
 use super::opening::Opening;
@@ -209,6 +211,8 @@ pub struct Line {
     revoked: BTreeMap<(PlaceNumber, Timestamp), Timestamp>,
     /// Numbers that were handed over, and to whom; those out of the line go in time.
     handed: BTreeMap<PlaceNumber, VisitorId>,
+    /// What is known of the generations of passes, by number: issue time and that.
+    bound: HashMap<PlaceNumber, (Timestamp, Binding)>,
     log_seq: u64,
     log: VecDeque<(u64, LogEntry)>,
     recovery: Recovery,
@@ -243,6 +247,7 @@ impl Line {
             recent: VecDeque::new(),
             revoked: BTreeMap::new(),
             handed: BTreeMap::new(),
+            bound: HashMap::new(),
             log_seq: 0,
             log: VecDeque::new(),
             recovery: Recovery::default(),
@@ -562,6 +567,7 @@ impl Line {
     ) {
         self.places.insert(visitor, Place::Ended { number, reason, at, again });
         self.ended.insert((at, visitor));
+        self.bound.remove(&number);
     }
 
     /// The claim window passed.

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use parking_lot::Mutex;
 
 use crate::domain::autotune::Word;
+use crate::domain::binding::{Claim, Heard, Rotation};
 use crate::domain::draw::Draw;
 use crate::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
 use crate::domain::line::{Known, PutBack, Settings};
@@ -154,6 +155,25 @@ impl<S: Store> Store for Watched<S> {
         by: Duration,
     ) -> Result<Option<Pass>, StoreError> {
         self.store.extend(room, visitor, by).await
+    }
+
+    async fn show(
+        &self,
+        room: &RoomName,
+        shown: &[(VisitorId, Timestamp, u64)],
+        rotation: Rotation,
+    ) -> Result<Vec<Option<Heard>>, StoreError> {
+        self.store.show(room, shown, rotation).await
+    }
+
+    async fn claim_again(
+        &self,
+        room: &RoomName,
+        visitor: VisitorId,
+        shown: Option<u64>,
+        rotation: Rotation,
+    ) -> Result<Option<Claim>, StoreError> {
+        self.store.claim_again(room, visitor, shown, rotation).await
     }
 
     async fn hand_over(

@@ -13,6 +13,7 @@ use super::beats::Beats;
 use super::{LogPage, Overrides, Report, Store, StoreError};
 use crate::clock::Clock;
 use crate::domain::autotune::Word;
+use crate::domain::binding::{Claim, Heard, Rotation};
 use crate::domain::draw::Draw;
 use crate::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
 use crate::domain::line::{CHUNK, Known, Line, PutBack, Settings, Standing};
@@ -169,6 +170,30 @@ impl Store for MemoryStore {
         by: Duration,
     ) -> Result<Option<Pass>, StoreError> {
         self.with(room, |room, now| room.line.extend(visitor, by, now))
+    }
+
+    async fn show(
+        &self,
+        room: &RoomName,
+        shown: &[(VisitorId, Timestamp, u64)],
+        rotation: Rotation,
+    ) -> Result<Vec<Option<Heard>>, StoreError> {
+        self.with(room, |room, now| {
+            let mut show = |&(visitor, at, generation): &(VisitorId, Timestamp, u64)| {
+                room.line.show(visitor, at, generation, rotation, now)
+            };
+            shown.iter().map(&mut show).collect()
+        })
+    }
+
+    async fn claim_again(
+        &self,
+        room: &RoomName,
+        visitor: VisitorId,
+        shown: Option<u64>,
+        rotation: Rotation,
+    ) -> Result<Option<Claim>, StoreError> {
+        self.with(room, |room, now| room.line.claim_again(visitor, shown, rotation, now))
     }
 
     async fn hand_over(

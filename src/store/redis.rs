@@ -21,8 +21,10 @@
 //! | `out` | while a lost line comes back: a bit for each number that was out |
 //! | `seen` | a line of an older version: its signs of life, until they are taken over |
 //! | `handed` | number and visitor by waiting number, of those that were handed over |
+//! | `bound` | hash: number to what is known of the generations of its pass |
 //! | `entries` | secret and entries of the draw, once it took place |
 
+mod bound;
 mod scripts;
 mod signs;
 mod wire;
@@ -37,6 +39,7 @@ use super::beats::Beats;
 use super::{LogPage, Overrides, Report, Store, StoreError};
 use crate::clock::{Clock, SystemClock};
 use crate::domain::autotune::Word;
+use crate::domain::binding::{Claim, Heard, Rotation};
 use crate::domain::draw::Draw;
 use crate::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
 use crate::domain::line::{CHUNK, Known, PutBack, Settings};
@@ -50,7 +53,7 @@ use signs::Slices;
 use wire::Arg;
 
 /// The last parts of a room's keys, in the order in which the scripts take them.
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "room",
     "waiting",
     "heard",
@@ -69,6 +72,7 @@ const KEYS: [&str; 18] = [
     "seen",
     "handed",
     "entries",
+    "bound",
 ];
 /// Numbers read in one call, at most.
 const RANGE: usize = 20_000;
@@ -311,6 +315,32 @@ impl Store for RedisStore {
         let args = vec![Arg::Visitor(visitor), Arg::Number(millis(by))];
         let reply = self.act(room, &self.scripts.extend, args).await?;
         Ok(wire::optional_pass(&reply)?)
+    }
+
+    async fn show(
+        &self,
+        room: &RoomName,
+        shown: &[(VisitorId, Timestamp, u64)],
+        rotation: Rotation,
+    ) -> Result<Vec<Option<Heard>>, StoreError> {
+        let mut heard = Vec::with_capacity(shown.len());
+        for chunk in chunks(shown) {
+            let reply = self.act(room, &self.scripts.show, bound::shown(chunk, rotation)).await?;
+            heard.extend(bound::heard(&reply)?);
+        }
+        Ok(heard)
+    }
+
+    async fn claim_again(
+        &self,
+        room: &RoomName,
+        visitor: VisitorId,
+        shown: Option<u64>,
+        rotation: Rotation,
+    ) -> Result<Option<Claim>, StoreError> {
+        let args = bound::claim(visitor, shown, rotation);
+        let reply = self.act(room, &self.scripts.claim_again, args).await?;
+        Ok(bound::optional_claim(&reply)?)
     }
 
     async fn hand_over(

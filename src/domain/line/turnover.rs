@@ -215,6 +215,9 @@ impl Line {
         if !self.signs.are_of(&self.waiting) {
             return Err("signs of life and the line differ".into());
         }
+        if self.bound.len() > self.passes.len() {
+            return Err("more passes have generations than there are".into());
+        }
         if self.waiting.keys().next_back().is_some_and(|last| last.0 >= self.next) {
             return Err("a number above the next one waits".into());
         }

@@ -8,6 +8,7 @@ use super::*;
 use crate::clock::{Clock, ManualClock};
 use crate::config;
 use crate::domain::autotune::Word;
+use crate::domain::binding::{Claim, Heard, Rotation};
 use crate::domain::draw::Draw;
 use crate::domain::id::{Epoch, RoomName, VisitorId};
 use crate::domain::line::{Known, PutBack, Settings};
@@ -99,6 +100,25 @@ impl Store for Faulty {
         by: Duration,
     ) -> Result<Option<Pass>, StoreError> {
         self.lines.extend(room, visitor, by).await
+    }
+
+    async fn show(
+        &self,
+        room: &RoomName,
+        shown: &[(VisitorId, Timestamp, u64)],
+        rotation: Rotation,
+    ) -> Result<Vec<Option<Heard>>, StoreError> {
+        self.lines.show(room, shown, rotation).await
+    }
+
+    async fn claim_again(
+        &self,
+        room: &RoomName,
+        visitor: VisitorId,
+        shown: Option<u64>,
+        rotation: Rotation,
+    ) -> Result<Option<Claim>, StoreError> {
+        self.lines.claim_again(room, visitor, shown, rotation).await
     }
 
     async fn hand_over(

@@ -19,5 +19,5 @@ for field in pairs(room) do
   if not stays then call('HDEL', ROOM, field) end
 end
 call('UNLINK', WAITING, HEARD, PAGES, JOINED, RETURNING, CALLED, PASSES, PLACES, HOLDERS, ENDED, RECENT, REVOKED, LOG,
-  OUT, SEEN, HANDED, ENTRIES)
+  OUT, SEEN, HANDED, ENTRIES, BOUND)
 return 1

@@ -22,6 +22,7 @@ else
     append({}, { text(number) .. ':' .. note .. ':' .. text(ends) })
   end
   call('HDEL', HOLDERS, number)
+  call('HDEL', BOUND, number)
   call('ZREM', kind == 'I' and PASSES or CALLED, visitor)
 end
 return number

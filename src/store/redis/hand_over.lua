@@ -47,6 +47,7 @@ function rebind.I(note)
   call('ZADD', PASSES, ends, to)
   call('HSET', PLACES, to, place('I', numbers, text(note + 1)))
   call('HSET', HOLDERS, number, to)
+  call('HDEL', BOUND, number)
   call('ZADD', REVOKED, ends, numbers .. ' ' .. note)
   return PASSES, { numbers .. ':' .. note .. ':' .. text(ends) }
 end

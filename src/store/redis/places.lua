@@ -92,6 +92,7 @@ local function run_out(set, members, ends)
     finish(visitors, numbers, reason, at, again)
     add('expired', #visitors)
     call('HDEL', HOLDERS, unpack(numbers))
+    call('HDEL', BOUND, unpack(numbers))
   end
   call('ZREM', set, unpack(members))
 end

@@ -5,7 +5,7 @@
 -- is by the caller's account, '' when that has none.
 
 local ROOM, WAITING, HEARD, PAGES, JOINED, RETURNING, CALLED, PASSES, PLACES, HOLDERS, ENDED, RECENT, REVOKED, LOG,
-  OUT, SEEN, HANDED, ENTRIES = unpack(KEYS)
+  OUT, SEEN, HANDED, ENTRIES, BOUND = unpack(KEYS)
 local call = redis.call
 
 -- The hash. An empty one: nobody opened the room, or it was lost.

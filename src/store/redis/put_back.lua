@@ -65,6 +65,7 @@ local function revoke_again(number, issued, ends)
   if kind ~= 'I' or note ~= issued then return end
   finish({ visitor }, { number }, 'c', { now }, { '0' })
   call('HDEL', HOLDERS, number)
+  call('HDEL', BOUND, number)
   call('ZREM', PASSES, visitor)
 end
 

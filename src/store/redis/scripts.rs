@@ -5,6 +5,7 @@
 //! first write; what frees memory or only looks is not, or it could never drain.
 
 use crate::domain::autotune::{HOLD, LEFT, RISE, STEP};
+use crate::domain::binding::STRIKES;
 use crate::domain::line::{CHUNK, FORMER, JUMP, LOG_KEPT, PRUNE, REMEMBERED, SWEEP};
 use crate::redis::Script;
 
@@ -18,6 +19,7 @@ const PLACES: &str = include_str!("places.lua");
 const SIGNS: &str = include_str!("signs.lua");
 const SILENCE: &str = include_str!("silence.lua");
 const ARRIVE: &str = include_str!("arrive.lua");
+const BOUND: &str = include_str!("bound.lua");
 const SPACE: &str = include_str!("space.lua");
 const REPORT: &str = include_str!("report.lua");
 
@@ -35,6 +37,8 @@ pub(super) struct Scripts {
     pub(super) drawn: Script,
     pub(super) end: Script,
     pub(super) extend: Script,
+    pub(super) show: Script,
+    pub(super) claim_again: Script,
     pub(super) hand_over: Script,
     pub(super) holder: Script,
     pub(super) log: Script,
@@ -58,6 +62,11 @@ impl Scripts {
             drawn: script(READS_ONLY, &[include_str!("drawn.lua")]),
             end: script(ALLOWED_WHEN_FULL, &[PLACES, include_str!("end.lua")]),
             extend: script(ALLOWED_WHEN_FULL, &[PLACES, include_str!("extend.lua")]),
+            show: script(REFUSED_WHEN_FULL, &[PLACES, BOUND, include_str!("show.lua")]),
+            claim_again: script(
+                REFUSED_WHEN_FULL,
+                &[PLACES, &format!("local STRIKES = {STRIKES}"), BOUND, include_str!("claim_again.lua")],
+            ),
             hand_over: script(REFUSED_WHEN_FULL, &[PLACES, SIGNS, ARRIVE, include_str!("hand_over.lua")]),
             holder: script(READS_ONLY, &[include_str!("holder.lua")]),
             log: script(READS_ONLY, &[include_str!("log.lua")]),

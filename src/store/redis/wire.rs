@@ -154,7 +154,7 @@ impl From<Unexpected> for StoreError {
     }
 }
 
-type Read<T> = Result<T, Unexpected>;
+pub(super) type Read<T> = Result<T, Unexpected>;
 
 pub(super) fn turns(reply: &Value) -> Read<Vec<Turn>> {
     list(reply)?.iter().map(turn).collect()
@@ -368,11 +368,11 @@ fn read_overrides(reply: &Value) -> Read<Overrides> {
     Ok(changes)
 }
 
-fn list(reply: &Value) -> Read<&[Value]> {
+pub(super) fn list(reply: &Value) -> Read<&[Value]> {
     if let Value::Array(items) = reply { Ok(items) } else { Err(Unexpected) }
 }
 
-fn text(reply: &Value) -> Read<&str> {
+pub(super) fn text(reply: &Value) -> Read<&str> {
     match reply {
         Value::BulkString(bytes) => std::str::from_utf8(bytes).map_err(|_| Unexpected),
         Value::SimpleString(text) => Ok(text),
@@ -381,7 +381,7 @@ fn text(reply: &Value) -> Read<&str> {
 }
 
 /// A whole number, which as a sorted set's score may read `1e+15`.
-fn number(reply: &Value) -> Read<u64> {
+pub(super) fn number(reply: &Value) -> Read<u64> {
     match reply {
         Value::Int(number) => u64::try_from(*number).map_err(|_| Unexpected),
         reply => digits(text(reply)?).or_else(|_| {
@@ -399,7 +399,7 @@ fn place(reply: &Value) -> Read<PlaceNumber> {
     number(reply).map(PlaceNumber)
 }
 
-fn instant(reply: &Value) -> Read<Timestamp> {
+pub(super) fn instant(reply: &Value) -> Read<Timestamp> {
     number(reply).map(Timestamp::from_millis)
 }
 

@@ -12,6 +12,7 @@ use rand::RngExt;
 use rand::rngs::SmallRng;
 use tokio::sync::oneshot;
 use usher::domain::autotune::Word;
+use usher::domain::binding::{Claim, Heard, Rotation};
 use usher::domain::draw::Draw;
 use usher::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
 use usher::domain::line::{Known, PutBack, Settings};
@@ -260,6 +261,25 @@ impl Store for Wire {
         by: Duration,
     ) -> Result<Option<Pass>, StoreError> {
         over!(self, store, [room], store.extend(&room, visitor, by))
+    }
+
+    async fn show(
+        &self,
+        room: &RoomName,
+        shown: &[(VisitorId, Timestamp, u64)],
+        rotation: Rotation,
+    ) -> Result<Vec<Option<Heard>>, StoreError> {
+        over!(self, store, [room, shown], store.show(&room, &shown, rotation))
+    }
+
+    async fn claim_again(
+        &self,
+        room: &RoomName,
+        visitor: VisitorId,
+        shown: Option<u64>,
+        rotation: Rotation,
+    ) -> Result<Option<Claim>, StoreError> {
+        over!(self, store, [room], store.claim_again(&room, visitor, shown, rotation))
     }
 
     async fn hand_over(

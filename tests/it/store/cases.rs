@@ -1,5 +1,6 @@
 //! The contract, case by case; each runs over every store.
 
+mod bound;
 mod draws;
 mod handed;
 mod limits;
@@ -69,6 +70,14 @@ over_every_store! {
         a_draw_that_was_lost_is_the_same_again
         a_draw_that_a_copy_from_before_lacks_is_put_back
         nobody_overflows_into_a_room_before_its_draw
+    }
+    bound {
+        another_generation_is_made_once_for_who_shows_the_newest
+        three_claims_of_old_copies_are_one_too_many
+        a_first_claim_is_given_again_until_it_is_shown
+        what_is_known_of_a_pass_goes_with_it
+        who_takes_a_pass_along_begins_anew
+        only_who_has_that_pass_is_heard
     }
     handed {
         a_place_that_is_handed_over_stays_what_it_is_and_is_not_the_holders_before

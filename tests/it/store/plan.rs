@@ -7,12 +7,13 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use usher::clock::{Clock, ManualClock};
 use usher::domain::autotune::Word;
+use usher::domain::binding::{Heard, Rotation};
 use usher::domain::draw::Draw;
 use usher::domain::id::{Epoch, PlaceNumber, VisitorId};
 use usher::domain::line::{Known, Lot, PutBack, Settings};
 use usher::domain::opening::{Opening, Rescheduled};
 use usher::domain::pass::Pass;
-use usher::domain::place::{Intent, Reason};
+use usher::domain::place::{Intent, Reason, Turn};
 use usher::domain::time::Timestamp;
 use usher::store::{Overrides, Report, Store, StoreError};
 
@@ -47,6 +48,9 @@ pub(crate) enum Step {
     AdmitDrawn(usize, bool),
     End(VisitorId, Reason),
     Extend(VisitorId, Duration),
+    /// A generation of the pass that a visitor has, if any; and as if it were of another pass.
+    Show(VisitorId, u64, Rotation),
+    ClaimAgain(VisitorId, Option<u64>, Rotation),
     /// By who has the number to one visitor, then again to another.
     HandOver(PlaceNumber, [VisitorId; 2]),
     Handed(PlaceNumber, usize),
@@ -101,6 +105,12 @@ impl Step {
             Self::AdmitDrawn(most, whole) => told(&admit_drawn(store, *most, *whole).await),
             Self::End(visitor, reason) => told(&store.end(room, *visitor, *reason).await),
             Self::Extend(visitor, by) => told(&store.extend(room, *visitor, *by).await),
+            Self::Show(visitor, generation, rotation) => {
+                told(&show(store, *visitor, *generation, *rotation).await)
+            }
+            Self::ClaimAgain(visitor, shown, rotation) => {
+                told(&store.claim_again(room, *visitor, *shown, *rotation).await)
+            }
             Self::HandOver(number, takers) => {
                 let from = store.holder(room, *number).await.ok().flatten().unwrap_or(takers[1]);
                 let mut turns = Vec::new();
@@ -124,6 +134,21 @@ impl Step {
             Self::Clear(epoch) => told(&store.clear(room, *epoch, Epoch(3)).await),
         }
     }
+}
+
+/// Of the pass that the visitor has, and of one that was issued a moment later.
+async fn show(
+    store: &dyn Store,
+    visitor: VisitorId,
+    generation: u64,
+    rotation: Rotation,
+) -> Result<Vec<Option<Heard>>, StoreError> {
+    let issued_at = match store.look(&room(), &[visitor]).await?[..] {
+        [Turn::Admitted(pass)] => pass.issued_at,
+        _ => START,
+    };
+    let shown = [issued_at, issued_at + Duration::from_millis(1)].map(|at| (visitor, at, generation));
+    store.show(&room(), &shown, rotation).await
 }
 
 async fn draw(store: &dyn Store, secret: u8) -> Result<Option<Draw>, StoreError> {
@@ -165,6 +190,8 @@ pub(crate) fn everything(settings: &Settings) -> Vec<Step> {
         Step::Drawn,
     ];
     steps.extend((1..=NUMBERS).map(|number| Step::Holder(PlaceNumber(number))));
+    let rotation = Rotation { every: Duration::from_secs(1) };
+    steps.extend((0..VISITORS + TAKERS).map(|n| Step::Show(visitor(n), 0, rotation)));
     steps.push(Step::Look((0..VISITORS + TAKERS).map(visitor).collect()));
     steps.push(Step::Open(settings.clone()));
     steps
@@ -265,6 +292,10 @@ impl Dice {
         }
     }
 
+    fn rotation(&mut self) -> Rotation {
+        Rotation { every: self.ms(500, 9_000) }
+    }
+
     fn reason(&mut self) -> Reason {
         [Reason::Left, Reason::Revoked, Reason::Completed][self.upto(2) as usize]
     }
@@ -304,7 +335,9 @@ impl Dice {
             62..=63 => Step::AdmitFor(self.known()),
             64..=103 => Step::Join(self.few(|dice| (dice.visitor(), Intent::Join))),
             104..=113 => Step::Join(self.few(|dice| (dice.visitor(), Intent::Rejoin))),
-            114..=143 => Step::Look(self.few(Self::visitor)),
+            114..=130 => Step::Look(self.few(Self::visitor)),
+            131..=138 => Step::Show(self.visitor(), self.upto(6), self.rotation()),
+            139..=143 => Step::ClaimAgain(self.visitor(), self.some(6), self.rotation()),
             144..=159 => Step::Seen(self.few(Self::sign)),
             160..=169 => Step::End(self.visitor(), self.reason()),
             170..=171 => Step::HandOver(PlaceNumber(self.upto(NUMBERS)), [self.taker(), self.taker()]),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use usher::clock::{Clock, ManualClock};
 use usher::domain::autotune::Word;
+use usher::domain::binding::{Binding, Claim, Heard, Rotation};
 use usher::domain::draw::Draw;
 use usher::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
 use usher::domain::line::{Known, LogEntry, PutBack, Settings};
@@ -66,9 +67,13 @@ enum Bug {
     NothingIsDrawn,
     /// Each tick admits by arrival those that a gate did not name.
     TurnsAreForgotten,
+    /// What was shown before is not known any more.
+    GenerationsAreForgotten,
+    /// Old copies of a pass are as good as new ones.
+    EveryCopyIsGood,
 }
 
-const BUGS: [Bug; 19] = [
+const BUGS: [Bug; 21] = [
     Bug::JoinIsNotIdempotent,
     Bug::ArrivalsAreReversed,
     Bug::TickActsTwice,
@@ -88,6 +93,8 @@ const BUGS: [Bug; 19] = [
     Bug::HandedIsForgotten,
     Bug::NothingIsDrawn,
     Bug::TurnsAreForgotten,
+    Bug::GenerationsAreForgotten,
+    Bug::EveryCopyIsGood,
 ];
 
 /// Leaves one record in each field of signs of life, the one that ends first.
@@ -332,6 +339,33 @@ impl Store for Faulty {
         by: Duration,
     ) -> Result<Option<Pass>, StoreError> {
         self.inner.extend(room, visitor, by).await
+    }
+
+    async fn show(
+        &self,
+        room: &RoomName,
+        shown: &[(VisitorId, Timestamp, u64)],
+        rotation: Rotation,
+    ) -> Result<Vec<Option<Heard>>, StoreError> {
+        if self.bug == Bug::GenerationsAreForgotten {
+            let now = self.clock.now();
+            let heard = |&(.., shown): &(_, _, u64)| Binding::new(shown, now).show(shown, now, rotation);
+            return Ok(shown.iter().map(|shown| Some(heard(shown))).collect());
+        }
+        self.inner.show(room, shown, rotation).await
+    }
+
+    async fn claim_again(
+        &self,
+        room: &RoomName,
+        visitor: VisitorId,
+        shown: Option<u64>,
+        rotation: Rotation,
+    ) -> Result<Option<Claim>, StoreError> {
+        if self.bug == Bug::EveryCopyIsGood {
+            return Ok(Some(Claim::Given(shown.unwrap_or(1))));
+        }
+        self.inner.claim_again(room, visitor, shown, rotation).await
     }
 
     async fn hand_over(

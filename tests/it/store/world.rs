@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use usher::clock::ManualClock;
 use usher::domain::autotune::Word;
+use usher::domain::binding::{Claim, Heard, Rotation};
 use usher::domain::draw::Draw;
 use usher::domain::id::{Epoch, PlaceNumber, RoomName, VisitorId};
 use usher::domain::line::{Known, PutBack, Settings, Standing};
@@ -19,6 +20,9 @@ use crate::support::wait::until;
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 /// Where the tests' time begins.
 pub(crate) const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+/// Six of these in a pass of [`settings`].
+pub(crate) const ROTATION: Rotation = Rotation { every: Duration::from_secs(10) };
 
 /// Bound on a call where its time is not what is tested, on a busy machine.
 pub(crate) const UNHURRIED: Duration = Duration::from_secs(60);
@@ -193,6 +197,18 @@ impl World {
         self.store.handed(&room(), PlaceNumber(0), 20_000).await.expect("read")
     }
 
+    /// A visitor shows a generation of the pass that it has.
+    pub(crate) async fn show(&self, n: u16, generation: u64) -> Option<Heard> {
+        let Turn::Admitted(pass) = self.look(n).await else { return None };
+        let shown = (visitor(n), pass.issued_at, generation);
+        self.store.show(&room(), &[shown], ROTATION).await.expect("shown").remove(0)
+    }
+
+    /// A visitor claims its pass again, with this generation or none.
+    pub(crate) async fn claim_again(&self, n: u16, shown: Option<u64>) -> Option<Claim> {
+        self.store.claim_again(&room(), visitor(n), shown, ROTATION).await.expect("claimed")
+    }
+
     pub(crate) async fn seen(&self, signs: &[(u64, Timestamp)]) {
         let signs: Vec<_> = signs.iter().map(|&(number, at)| (PlaceNumber(number), at)).collect();
         self.store.seen(&room(), &signs).await.expect("seen");
@@ -253,6 +269,9 @@ pub(crate) async fn expect_no_room(store: &dyn Store, room: &RoomName) {
     assert_eq!(store.drawn(room).await.map(drop), gone);
     assert_eq!(store.end(room, visitor(1), Reason::Left).await.map(drop), gone);
     assert_eq!(store.extend(room, visitor(1), SECOND).await.map(drop), gone);
+    assert_eq!(store.show(room, &[(visitor(1), START, 1)], ROTATION).await.map(drop), gone);
+    assert_eq!(store.show(room, &[], ROTATION).await.map(drop), gone);
+    assert_eq!(store.claim_again(room, visitor(1), None, ROTATION).await.map(drop), gone);
     assert_eq!(store.hand_over(room, visitor(1), number, visitor(2)).await.map(drop), gone);
     assert_eq!(store.handed(room, PlaceNumber(0), 1).await.map(drop), gone);
     assert_eq!(store.holder(room, number).await.map(drop), gone);
