@@ -213,6 +213,8 @@ pub struct Room {
     pub waiting_status: u16,
     /// Template of the waiting page.
     pub page: Option<Arc<PageFile>>,
+    /// Passes are replaced as they are used.
+    pub rotation: Option<crate::domain::binding::Rotation>,
     /// What happens without a store.
     pub on_store_down: OnStoreDown,
     /// The header that is the identity.

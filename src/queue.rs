@@ -12,6 +12,7 @@
 
 mod arrivals;
 mod arrive;
+mod copies;
 mod draw;
 mod driver;
 mod handed;
@@ -46,6 +47,7 @@ use crate::store::{Overrides, Store, StoreError};
 
 use arrivals::{Arrivals, Wish};
 pub use arrive::{Arrived, Caller, How, SealedPass, SealedPlace};
+use copies::Copies;
 use handed::Handed;
 use heartbeat::{Heard, Heartbeats};
 use recovery::Memory;
@@ -124,6 +126,7 @@ pub struct Room {
     /// Passes that ended before their time, until their own end.
     revoked: DashMap<(PlaceNumber, Timestamp), Timestamp>,
     handed: Handed,
+    copies: Copies,
     stock: Stock,
     /// The operator's key, of which secrets of draws come.
     draw_key: Hash,
@@ -155,6 +158,7 @@ impl Room {
             waits: Mutex::new(Histogram::new_with_max(LONGEST_WAIT_MS, 2).expect("fixed bounds")),
             revoked: DashMap::new(),
             handed: Handed::default(),
+            copies: Copies::default(),
             stock: Stock::default(),
             draw_key,
             cancel: CancellationToken::new(),
@@ -426,6 +430,7 @@ impl Room {
         // An extension on another gate may have moved its end.
         let until = pass.expires_at.max(pass.issued_at + self.config.load().line.pass_max);
         self.revoked.insert((pass.number, pass.issued_at), until);
+        self.copies.forget(&(pass.number, pass.issued_at));
     }
 
     /// Makes a live pass last at least `by` from now.
@@ -501,6 +506,7 @@ impl Room {
         self.store.clear(&name, epoch, self.view.load().epoch).await?;
         self.memory.clear(epoch);
         self.handed.clear();
+        self.copies.clear();
         let rank = Arc::new(Rank::new());
         self.heartbeats.clear();
         self.view.rcu(|view| View { epoch, rank: Arc::clone(&rank), drawn: None, ..View::clone(view) });

@@ -271,7 +271,8 @@ pub enum PassBinding {
     /// A pass is good wherever its cookie is.
     #[default]
     None,
-    /// A pass is replaced as it is used, so that a copy shows.
+    /// A pass is replaced as it is used, every `pass_rotation`: who uses an old copy
+    /// is given another twice, and the third time within ten of these ends the pass.
     Rotate,
 }
 
@@ -370,6 +371,8 @@ pub struct RoomFile {
     pub pass_max: Span,
     /// What ties a pass to its holder.
     pub pass_binding: PassBinding,
+    /// Between two copies of a pass that rotates.
+    pub pass_rotation: Span,
     /// Silence after which a place is given up.
     pub idle_timeout: Span,
     /// Time to show up when a turn comes.
@@ -413,6 +416,7 @@ impl Default for RoomFile {
             pass_renewal: PassRenewal::Fixed,
             pass_max: Span::mins(120),
             pass_binding: PassBinding::None,
+            pass_rotation: Span::mins(1),
             idle_timeout: Span::mins(3),
             claim_window: Span::mins(2),
             grace_reentry: Span::mins(5),

@@ -120,6 +120,9 @@ impl Gate {
                 let sealed = SealedPlace { visitor: id, place: waiting.place, seen_at: now };
                 grant.place = Some(self.seal.load().place(name, &sealed));
             }
+            // Its own copy given back could replace a newer one that is on its way.
+            Arrived::Admitted(own)
+                if visitor.carrier == Carrier::Cookies && *own == visitor.pass && site.room.rotates() => {}
             Arrived::Admitted(Some(sealed)) => grant.pass = Some(self.pass_token(site, sealed, now)),
             Arrived::Ended(_) => {
                 let shown = visitor.place.filter(|place| !place.is_over());

@@ -76,7 +76,9 @@ pub(super) fn recall(site: &Site, visitor: &mut Visitor, now: Timestamp) {
     visitor.go = visitor.go.take().or(go);
     match known {
         Some(Known::Waiting(place)) => visitor.place = Some(SealedPlace { visitor: id, place, seen_at: now }),
-        Some(Known::Inside(epoch, pass)) => visitor.pass = Some(SealedPass { visitor: id, epoch, pass }),
+        Some(Known::Inside(epoch, pass)) => {
+            visitor.pass = Some(SealedPass { visitor: id, epoch, pass, generation: 0 })
+        }
         None => {}
     }
 }

@@ -55,6 +55,8 @@ impl Gate {
             Decision::Forward | Decision::Tunnel => {
                 let told = Asked::of(&asked, address, page);
                 self.follow_shadow(&site, &inside.visitor, &told, facts.bypass, now);
+                // What the app answers is not known here: most pages are one visitor's.
+                self.hand_next(&site, &mut inside, !page);
                 let mut response = Response::new(Reply::empty());
                 let headers = response.headers_mut();
                 self.name_visitor(&site, &inside, now, &mut |name, value| {

@@ -29,7 +29,7 @@ impl Desk {
     #[must_use]
     pub fn pass(&self) -> String {
         let pass = Pass { number: PlaceNumber(48_211), issued_at: NOW, expires_at: NOW };
-        self.seal.pass(&self.room, &SealedPass { visitor: VISITOR, epoch: Epoch(1), pass })
+        self.seal.pass(&self.room, &SealedPass { visitor: VISITOR, epoch: Epoch(1), pass, generation: 0 })
     }
 
     /// A place as its holder carries it.

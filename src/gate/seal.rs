@@ -11,7 +11,8 @@
 //! ```
 //! Integers are big-endian. The text is where the visitor wants to go; only
 //! tokens of visitors and links have one. A place's count is two: the position first shown in the
-//! upper half, the one last shown in the lower; so is a link's.
+//! upper half, the one last shown in the lower; so is a link's. A pass's tells its copies
+//! apart where passes rotate.
 //!
 //! ```text
 //! at most 32 + 2,048 bytes of room and text: 2,904 characters, which a cookie can hold
@@ -150,7 +151,7 @@ impl Seal {
             visitor: *sealed.visitor.as_bytes(),
             first: sealed.pass.issued_at.as_millis(),
             second: sealed.pass.expires_at.as_millis(),
-            ..Fields::default()
+            count: sealed.generation,
         };
         self.seal(Purpose::Pass, room, &fields, "")
     }
@@ -218,6 +219,7 @@ impl Seal {
             visitor: VisitorId::from_bytes(fields.visitor),
             epoch: Epoch(fields.epoch),
             pass,
+            generation: fields.count,
         })
     }
 

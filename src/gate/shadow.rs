@@ -64,7 +64,7 @@ impl Shadows {
 
     fn pass(&self, id: VisitorId) -> Option<SealedPass> {
         match *self.0.get(&id)? {
-            Would::BeInside(epoch, pass) => Some(SealedPass { visitor: id, epoch, pass }),
+            Would::BeInside(epoch, pass) => Some(SealedPass { visitor: id, epoch, pass, generation: 0 }),
             Would::Arrive | Would::Wait(_) => None,
         }
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, HOST, SET_COOKIE, TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, ETAG, EXPIRES, HOST, LAST_MODIFIED,
+    SET_COOKIE, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -130,6 +131,16 @@ pub(super) fn stock(headers: &HeaderMap) -> Option<u64> {
     said.parse().ok().filter(|_| said.starts_with(|c: char| c.is_ascii_digit()))
 }
 
+/// Whether a cache might keep an answer: it says how long it is good, and not that it
+/// is one visitor's alone.
+pub(super) fn may_be_kept(headers: &HeaderMap) -> bool {
+    let says = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+    let mut words = says.flat_map(|value| value.split(',')).map(str::trim);
+    let is_own = words.any(|word| ["no-store", "private"].iter().any(|own| word.eq_ignore_ascii_case(own)));
+    let told = [CACHE_CONTROL, EXPIRES, ETAG, LAST_MODIFIED];
+    !is_own && told.iter().any(|name| headers.contains_key(name))
+}
+
 /// Removes from an answer what ends at the gate: one hop's headers, the app's
 /// words to the gate, and cookies that only the gate may set.
 pub(super) fn strip_response(status: StatusCode, headers: &mut HeaderMap) {
@@ -244,6 +255,18 @@ mod tests {
         strip_request(&mut parts);
         let lines: Vec<_> = parts.headers.get_all(COOKIE).iter().collect();
         assert_eq!(lines, ["a=b; c=\"d e\"; e=f; g=h"]);
+    }
+
+    #[test]
+    fn an_answer_may_be_kept_unless_it_says_otherwise_or_nothing() {
+        let kept = |fields: &[(&'static str, &'static str)]| {
+            let line = |&(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value));
+            may_be_kept(&fields.iter().map(line).collect())
+        };
+        assert!(kept(&[("cache-control", "public, max-age=600")]) && kept(&[("etag", "\"1\"")]));
+        assert!(!kept(&[]) && !kept(&[("content-type", "text/html")]));
+        assert!(!kept(&[("cache-control", "max-age=60, Private"), ("etag", "\"1\"")]));
+        assert!(!kept(&[("cache-control", "no-store"), ("expires", "0")]));
     }
 
     #[test]

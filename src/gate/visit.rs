@@ -129,7 +129,7 @@ impl Gate {
         asked: &Asked<'_, impl Fields>,
         now: Timestamp,
     ) -> Facts {
-        let live = visitor.pass.filter(|p| site.room.admits(p.epoch, &p.pass, now));
+        let live = visitor.pass.filter(|p| site.room.uses(p, now));
         if let Some(sealed) = live {
             site.room.shown(sealed.visitor, sealed.epoch, &sealed.pass);
         }
@@ -160,7 +160,8 @@ impl Gate {
             *visitor = Visitor { carrier: visitor.carrier, id: None, go: None, place: None, pass: None };
             return Arrived::Ended(Reason::Moved);
         }
-        let may_have_turn = visitor.place.is_some() || visitor.carrier == Carrier::Session;
+        let has_old_copy = visitor.pass.is_some_and(|p| site.room.is_old(&p, now));
+        let may_have_turn = visitor.place.is_some() || visitor.carrier == Carrier::Session || has_old_copy;
         match (page, may_have_turn) {
             (true, _) => self.arrive(site, visitor, address, How::Join, now).await,
             (false, true) => self.arrive(site, visitor, address, How::Pass, now).await,
@@ -280,6 +281,9 @@ impl Gate {
         for command in strip::commands(headers) {
             self.obey(site, inside, command, now).await;
         }
+        if !status.is_informational() {
+            self.hand_next(site, inside, strip::may_be_kept(headers));
+        }
         strip::strip_response(status, headers);
         give_tokens(headers, site, inside);
     }
@@ -386,11 +390,24 @@ impl Gate {
         }
     }
 
+    /// Hands out the next copy of a pass that rotates, where it is time for one; not
+    /// at once with an answer that a cache might keep (`may_be_kept`), which would have
+    /// to be asked for anew then.
+    pub(super) fn hand_next(&self, site: &Site, inside: &mut Inside, may_be_kept: bool) {
+        let Some(sealed) = inside.pass.filter(|sealed| site.room.has_next(sealed)) else { return };
+        // The request may have taken its time.
+        let now = site.room.now();
+        if let Some(next) = site.room.take_next(&sealed, may_be_kept, now) {
+            self.give_pass(site, inside, next, now);
+        }
+    }
+
     fn give_pass(&self, site: &Site, inside: &mut Inside, sealed: SealedPass, now: Timestamp) {
         if inside.visitor.carrier == Carrier::Session {
             let known = super::session::Known::Inside(sealed.epoch, sealed.pass);
             site.sessions.put(sealed.visitor, Some(known), now);
-        } else {
+        } else if !site.room.is_outdone(&sealed) {
+            // Else the visitor has a newer copy by now, which this would replace.
             inside.grant.pass = Some(self.pass_token(site, &sealed, now));
         }
         inside.pass = Some(sealed);

@@ -48,6 +48,8 @@ pub struct SealedPass {
     pub epoch: Epoch,
     /// The pass.
     pub pass: Pass,
+    /// Which copy of it, where passes rotate; 0 = one from before any was handed out.
+    pub generation: u64,
 }
 
 /// A visitor with what it brought; place and pass are its own.
@@ -127,7 +129,10 @@ impl Room {
         let lost = alive.filter(|_| !newcomer && self.is_coming_back());
         // Of this line, whatever becomes of it meanwhile.
         let epoch = self.view().epoch;
+        // Somebody with an old copy of a good pass is inside, or was a moment ago.
+        let had = caller.pass.is_some_and(|copy| self.admits(copy.epoch, &copy.pass, now));
         let turn = match (how, lost) {
+            _ if had => self.look(caller.visitor).await,
             (How::Pass, _) => self.look(caller.visitor).await,
             (_, Some(sealed)) => self.come_back(caller.visitor, &sealed.place).await,
             _ if newcomer && !may_join() => return Arrived::TooMany,
@@ -144,7 +149,10 @@ impl Room {
             }
             turn => turn,
         };
-        let arrived = self.arrived(caller, turn, epoch, now, &chance);
+        let mut arrived = self.arrived(caller, turn, epoch, now, &chance);
+        if let Arrived::Admitted(Some(inside)) = arrived {
+            arrived = self.claim(caller, inside).await;
+        }
         // While the line comes back, a number that was not out is asked about in vain
         // only until its holder is heard.
         let stays_out = lost.is_none_or(|sealed| self.is_out(&sealed.place));
@@ -163,7 +171,7 @@ impl Room {
         now: Timestamp,
         chance: impl Fn() -> f64,
     ) -> Option<Arrived> {
-        if let Some(sealed) = pass.filter(|p| self.admits(p.epoch, &p.pass, now)) {
+        if let Some(sealed) = pass.filter(|p| self.holds(p, now)) {
             return Some(Arrived::Admitted(Some(sealed)));
         }
         let sealed = place?;
@@ -236,6 +244,8 @@ impl Room {
         now: Timestamp,
         chance: impl Fn() -> f64,
     ) -> Arrived {
+        // An old one, or the store would not have been asked.
+        let copy = caller.pass.filter(|copy| self.admits(copy.epoch, &copy.pass, now));
         match turn {
             Ok(Turn::Waiting { number, joined_at }) => {
                 let shown = caller.place.filter(|p| p.place.number == number && p.place.epoch == epoch);
@@ -254,7 +264,7 @@ impl Room {
                 if let Some(place) = caller.place.filter(|p| p.place.number == pass.number) {
                     self.waited(now.since(place.place.joined_at));
                 }
-                Arrived::Admitted(Some(SealedPass { visitor: caller.visitor, epoch, pass }))
+                Arrived::Admitted(Some(SealedPass { visitor: caller.visitor, epoch, pass, generation: 0 }))
             }
             Ok(Turn::Ended { reason, .. }) => Arrived::Ended(reason),
             Ok(Turn::Full) => Arrived::Full,
@@ -262,6 +272,7 @@ impl Room {
             Ok(Turn::Unknown) => Arrived::Nobody,
             Err(StoreError::Full) => Arrived::Full,
             Err(StoreError::Away(_) | StoreError::NoRoom) => match caller.place {
+                _ if copy.is_some() => Arrived::Admitted(copy),
                 Some(sealed) if sealed.place.position > 0 => {
                     Arrived::Waiting(self.as_last_shown(&sealed, chance()))
                 }

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::draw::{self, Drawn};
-use super::{Room, View, arrivals, handed, recovery};
+use super::{Room, View, arrivals, copies, handed, recovery};
 use crate::domain::estimate::Estimate;
 use crate::domain::id::{Epoch, PlaceNumber};
 use crate::domain::line::Standing;
@@ -93,6 +93,7 @@ async fn step(room: &Room, state: &mut State) -> Result<Duration, StoreError> {
     let rank = follow(room, state, &report).await?;
     draw::learn(room, state, &report.standing, &rank).await?;
     publish(room, state, report, rank, changes);
+    copies::send(room).await?;
     match arrivals::catch_up(room).await {
         Err(StoreError::Full) => {}
         caught_up => caught_up?,
@@ -251,6 +252,7 @@ fn publish(room: &Room, state: &mut State, report: Report, mut rank: Arc<Rank>, 
     }
     if standing.tick.is_multiple_of(64) {
         room.memory.forget_ended(standing.now);
+        room.copies.forget_ended(standing.now);
         room.handed.forget(&rank, standing.now);
     }
     room.revoked.retain(|_, until| standing.now < *until);

@@ -78,7 +78,7 @@ impl Door {
     /// A path of the app: whether the visitor gets there, and what it has then.
     pub async fn page(&self, kept: Kept, as_browser: bool) -> (Page, Kept) {
         let now = self.room.now();
-        if let Some(sealed) = kept.pass.filter(|p| self.room.admits(p.epoch, &p.pass, now)) {
+        if let Some(sealed) = kept.pass.filter(|p| self.room.uses(p, now)) {
             self.room.shown(sealed.visitor, sealed.epoch, &sealed.pass);
             return (Page::App, Kept { pass: Some(self.renew(sealed, now).await), ..kept });
         }

@@ -15,6 +15,7 @@ mod operators;
 mod own_page;
 mod page;
 mod rooms;
+mod rotate;
 mod settings;
 mod shadow;
 mod stop;

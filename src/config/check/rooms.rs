@@ -9,6 +9,7 @@ use super::{Problems, networks};
 use crate::config::file::{self, PassBinding};
 use crate::config::{Bypass, Mode, Order, PageFile, Room};
 use crate::domain::autotune::Limits;
+use crate::domain::binding::Rotation;
 use crate::domain::line::Settings;
 use crate::domain::opening::Opening;
 use crate::domain::time::Timestamp;
@@ -62,7 +63,7 @@ fn room(
             return None;
         }
     };
-    not_yet(file, warnings);
+    let rotation = rotation(file, at, problems, warnings);
     if file.opening.is_some() && matches!(file.mode, Mode::Passthrough | Mode::Closed) {
         warnings.push(format!("room {:?}: opening has no effect with this mode", file.name));
     }
@@ -140,6 +141,7 @@ fn room(
         poll_max: file.poll.max.0,
         waiting_status: file.waiting_status,
         page,
+        rotation,
         on_store_down: file.on_store_down,
         session_header,
         bypass: bypass(&file.bypass, at, problems),
@@ -158,12 +160,29 @@ fn page_file(path: &Path) -> Result<PageFile, String> {
     Ok(PageFile { path: path.to_owned(), text })
 }
 
-/// Keys that are part of the format but do not act yet: said, never silent.
-fn not_yet(file: &file::RoomFile, warnings: &mut Vec<String>) {
-    if file.pass_binding == PassBinding::Rotate {
-        let what = "pass_binding = \"rotate\" (passes are not bound)";
-        warnings.push(format!("room {:?}: not acted on yet: {what}", file.name));
+/// A header that alone is a visitor's identity has no copies: it names one visitor
+/// wherever it is sent from.
+fn rotation(
+    file: &file::RoomFile,
+    at: &str,
+    problems: &mut Problems,
+    warnings: &mut Vec<String>,
+) -> Option<Rotation> {
+    if file.pass_binding != PassBinding::Rotate {
+        return None;
     }
+    let (least, most) = (file::Span(Duration::from_secs(1)), file.pass_max);
+    problems.require(
+        file.pass_rotation >= least && file.pass_rotation <= most,
+        format!("{at}.pass_rotation"),
+        format!("expected \"{least}\" to pass_max = \"{most}\", found \"{}\"", file.pass_rotation),
+    );
+    if file.session_header.is_some() {
+        let what = "pass_binding = \"rotate\" has no effect with session_header";
+        warnings.push(format!("room {:?}: {what}", file.name));
+        return None;
+    }
+    Some(Rotation { every: file.pass_rotation.0 })
 }
 
 fn line(file: &file::RoomFile, at: &str, problems: &mut Problems) -> Settings {

@@ -130,9 +130,9 @@ impl<'a, 'd, I: AsyncRead + AsyncWrite + Unpin + Send> Exchange<'a, 'd, I> {
             return Ok(Found::Interim(head.bytes));
         }
         self.keeps = head.keeps;
-        let Order { gate, site, now, .. } = &*self.order;
+        let Order { gate, site, now, inside, .. } = &*self.order;
         gate.note_health(site, Some(*now), head.status.is_server_error());
-        if head.is_special {
+        if head.is_special || inside.pass.is_some_and(|sealed| site.room.has_next(&sealed)) {
             return Ok(Found::Words(Box::new(Words {
                 status: head.status,
                 reason: head.reason.to_owned(),

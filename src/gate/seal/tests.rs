@@ -19,6 +19,7 @@ fn pass() -> SealedPass {
         visitor: VisitorId::from_bytes([7; 16]),
         epoch: Epoch(1_700_000_000_000),
         pass: Pass { number: PlaceNumber(48_211), issued_at: at(1_000), expires_at: at(421_000) },
+        generation: 3,
     }
 }
 

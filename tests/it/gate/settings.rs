@@ -26,7 +26,7 @@ fn settings_that_cannot_be_used_end_with_2_and_name_file_line_key_and_what_was_e
     let twice = format!(
         "{GOOD}paths = [\"/a\"]\n[[room]]\nname = \"b\"\nupstreams = [\"http://h:1\"]\npaths = [\"/a\"]\n"
     );
-    let cases: [(&str, String, &[&str]); 18] = [
+    let cases: [(&str, String, &[&str]); 19] = [
         ("unknown key", format!("{GOOD}colour = 1\n"), &[":3", "colour", "expected"]),
         ("unknown section", format!("[gates]\n{GOOD}"), &[":1", "gates", "expected"]),
         ("wrong type", format!("{GOOD}capacity = \"many\"\n"), &[":3", "capacity", "expected"]),
@@ -76,6 +76,11 @@ fn settings_that_cannot_be_used_end_with_2_and_name_file_line_key_and_what_was_e
             format!("{GOOD}order = \"draw\"\n"),
             &["room[0].opening", "expected opening = {at", "order = \"draw\""],
         ),
+        (
+            "a pass that ends before it rotates",
+            format!("{GOOD}pass_binding = \"rotate\"\npass_rotation = \"3h\"\n"),
+            &[":4", "room[0].pass_rotation", "expected \"1s\" to pass_max"],
+        ),
         ("no TOML", "[[room]\n".into(), &[":1", "expected"]),
     ];
     for (what, settings, words) in &cases {
@@ -89,6 +94,17 @@ fn settings_that_cannot_be_used_end_with_2_and_name_file_line_key_and_what_was_e
             }
         }
     }
+}
+
+#[test]
+fn a_header_that_is_the_identity_does_not_rotate_and_the_check_says_so() {
+    let check = |more: &str| {
+        let output = on_file(&["check"], &format!("{GOOD}pass_binding = \"rotate\"\n{more}"), &[]);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        stderr(&output)
+    };
+    assert!(check("session_header = \"X-Session\"\n").contains("no effect with session_header"));
+    assert!(!check("").contains("pass_binding"));
 }
 
 #[test]

@@ -84,7 +84,7 @@ impl Rings {
     fn forge(&self, door: &Door, number: u64) -> Carried {
         let (now, epoch) = (door.room().now(), door.room().view().epoch);
         let pass = Pass { number: PlaceNumber(number), issued_at: now, expires_at: now + SECOND * 20 };
-        let sealed = SealedPass { visitor: VisitorId::from_bytes([0xff; 16]), epoch, pass };
+        let sealed = SealedPass { visitor: VisitorId::from_bytes([0xff; 16]), epoch, pass, generation: 0 };
         Carried { pass: Some(self.retired.pass(&sealed)), ..Carried::default() }
     }
 }

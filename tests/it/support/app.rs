@@ -7,6 +7,7 @@
 //! | `/answer/STATUS` | that status |
 //! | `/command/TEXT` | 200 with `Usher-Command: TEXT` |
 //! | `/stock/TEXT` | 200 with `Usher-Stock: TEXT` |
+//! | `/kept` | 200 that caches may keep |
 //! | `/set-cookies` | the gate's cookies, and one of its own |
 //! | `/early` | 413 before the body is read, connection kept |
 //! | `/switch` | 101 that nobody asked for |
@@ -249,6 +250,7 @@ impl Connection {
             ["stock", left] => {
                 self.reply("200 OK", &format!("Usher-Stock: {left}\r\n"), b"left").await;
             }
+            ["kept"] => self.reply("200 OK", "Cache-Control: public, max-age=600\r\n", b"kept").await,
             ["set-cookies"] => {
                 let cookies = "Set-Cookie: usher_pass=minted; Path=/\r\n\
                                Set-Cookie: __Host-usher_visitor=minted; Path=/; Secure\r\n\
