@@ -554,7 +554,8 @@ pub struct TossFile {
     #[serde(default = "toss_timeout")]
     pub timeout: Span,
     /// Whether captured payments of orders that the office does not know are
-    /// given back; only where nobody else uses the same key.
+    /// given back; only where nobody else uses the same key. Otherwise they wait
+    /// for a person, on `/api/payments/stuck`.
     #[serde(default)]
     pub refund_unknown: bool,
     /// Where the booking pages send a buyer to agree to a card payment, with `orderId`,

@@ -165,10 +165,12 @@ impl Booking {
 
     /// The provider has a payment that is not recorded here.
     async fn not_recorded(&self, there: &Payment) -> Result<bool, DbError> {
+        let key = &there.payment_key;
         if !has_money(there) {
+            // It went back by hand.
+            self.unstick(key).await?;
             return Ok(true);
         }
-        let key = &there.payment_key;
         let order = match there.order_id.parse::<OrderId>() {
             Ok(id) => self.order(id).await?,
             Err(_) => None,

@@ -158,6 +158,10 @@ with_bank! {
         compare(&office).await;
         assert_eq!(office.stuck().await, ["unknown_order"]);
         assert_eq!(bank.payment(&key).await["balanceAmount"], 5_000);
+        let path = format!("/v1/payments/{key}/cancel");
+        bank.merchant(&path, json!({"cancelReason": "by hand"})).await.expect(200);
+        compare(&office).await;
+        assert_eq!(office.stuck().await, Vec::<String>::new());
     }
 
     async fn a_payment_that_the_bank_does_not_have_is_put_before_people(office, bank) {
