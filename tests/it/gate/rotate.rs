@@ -106,7 +106,7 @@ async fn one_browser_that_asks_many_things_at_once_and_loses_answers_gets_no_str
         return;
     }
     let (redis, app) = (RedisServer::start(), FakeApp::start().await);
-    let gates = two_gates(&redis, &app, "6s").await;
+    let gates = two_gates(&redis, &app, "12s").await;
     let mut jar = gates[0].admitted().await;
     let mut before = jar.clone();
     let (mut asked, deadline) = (0, Instant::now() + DEADLINE);
