@@ -1,6 +1,9 @@
 use futures_util::future::join_all;
 use serde_json::json;
 use usher::booking::SAMPLE_EVENT;
+use usher::booking::accounts::{Attempts, Refused};
+use usher::booking::db::Db;
+use usher::domain::time::Timestamp;
 
 use super::on_each_database;
 use crate::support::booking::{Database, PASSWORD, TestBooking, sign_in};
@@ -176,11 +179,41 @@ on_each_database! {
         home.post("/api/sessions", right.clone()).await.refused(429, "too_many_attempts");
         office.advance(90 * 24 * 3_600);
         office.booking.tidy_once().await.expect("tidies");
-        let db = usher::booking::db::Db::open(&office.database).await.expect("the same database");
+        let db = Db::open(&office.database).await.expect("the same database");
         for sql in ["SELECT COUNT(*) FROM sign_in_tries", "SELECT COUNT(*) FROM sign_in_addresses"] {
             let row = sqlx::query(sql).fetch_one(db.read()).await.expect("a row");
             assert_eq!(sqlx::Row::get::<i64, _>(&row, 0), 0, "{sql}");
         }
+    }
+
+    async fn right_passwords_close_no_door_nor_do_those_not_looked_at(office) {
+        let me = office.fan(0).await.get("/api/me").await.expect(200).text("account_id");
+        let attempts = Attempts::new(Db::open(&office.database).await.expect("the same database"));
+        let (now, house) = (Timestamp::from_millis(office.now_ms()), Some([192, 0, 2, 1].into()));
+        for _ in 0..101 {
+            let attempt = attempts.begin("fan0@example.org", house, now).await.expect("open");
+            attempts.succeeded(&attempt, &me, now).await.expect("counts");
+            let attempt = attempts.begin("fan0@example.org", house, now).await.expect("open");
+            attempts.undecided(&attempt).await.expect("counts");
+        }
+    }
+
+    async fn an_account_knows_its_last_twenty_addresses(office) {
+        let me = office.fan(0).await.get("/api/me").await.expect(200).text("account_id");
+        let attempts = Attempts::new(Db::open(&office.database).await.expect("the same database"));
+        let at = |n: u8| (Timestamp::from_millis(office.now_ms() + u64::from(n)), Some([192, 0, 2, n].into()));
+        for (now, address) in (0..21).map(at) {
+            let attempt = attempts.begin("fan0@example.org", address, now).await.expect("open");
+            attempts.succeeded(&attempt, &me, now).await.expect("counts");
+        }
+        let (now, stranger) = at(200);
+        for _ in 0..10 {
+            attempts.begin("fan0@example.org", stranger, now).await.expect("open");
+        }
+        let begin = async |n| attempts.begin("fan0@example.org", at(n).1, now).await;
+        assert!(matches!(begin(0).await, Err(Refused::Closed(_))), "known too long");
+        begin(1).await.expect("its own door");
+        begin(20).await.expect("its own door");
     }
 
     async fn a_role_holds_at_once_in_every_process(office) {

@@ -54,15 +54,17 @@ async fn sessions(look: &Db) -> Vec<String> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
-/// Ends every session but the looker's own, and waits for its end; answers how many
+/// Ends every session but the looker's own, and waits for their end; answers how many
 /// there were.
 async fn cut(look: &Db) -> i64 {
-    number(
+    let cut = number(
         look.read(),
-        "SELECT COUNT(*) FILTER (WHERE pg_terminate_backend(pid, 60000)) FROM pg_stat_activity
+        "SELECT COUNT(pg_terminate_backend(pid)) FROM pg_stat_activity
          WHERE datname = current_database() AND pid <> pg_backend_pid()",
     )
-    .await
+    .await;
+    until(async || sessions(look).await.is_empty().then_some(())).await;
+    cut
 }
 
 #[tokio::test]
@@ -77,6 +79,33 @@ async fn what_was_given_up_is_nobody_elses_error() {
     until(async || (number(look.read(), busy).await == 0).then_some(())).await;
     let failed = use_all(&db).await;
     assert!(failed.is_empty(), "{failed:?}");
+}
+
+#[tokio::test]
+async fn what_is_never_done_keeps_no_connection_for_long() {
+    let Some((db, _)) = open().await else { return };
+    let held = join_all((0..MOST).map(|_| db.begin())).await;
+    join_all(held.into_iter().map(async |tx| {
+        let mut tx = tx.expect("begins");
+        give_up_on(sqlx::query("SELECT pg_sleep(90)").execute(&mut *tx)).await;
+    }))
+    .await;
+    until(async || use_all(&db).await.is_empty().then_some(())).await;
+}
+
+#[tokio::test]
+async fn an_error_of_a_statement_costs_no_connection() {
+    let Some((db, look)) = open().await else { return };
+    assert!(use_all(&db).await.is_empty());
+    let before = sessions(&look).await;
+    for _ in 0..3 {
+        assert!(sqlx::query("SELECT 1 / 0").execute(db.read()).await.is_err());
+        let mut tx = db.begin().await.expect("begins");
+        assert!(sqlx::query("SELECT 1 / 0").execute(&mut *tx).await.is_err());
+        tx.rollback().await.expect("undone");
+        assert!(use_all(&db).await.is_empty());
+    }
+    assert_eq!(sessions(&look).await, before, "opened anew");
 }
 
 #[tokio::test]
