@@ -148,8 +148,10 @@ async fn open(room: &Room, state: &mut State) -> Result<(), StoreError> {
     let config = Arc::clone(&*room.config());
     let changes = room.changes();
     let opened = recovery::reopen(room, recovery::known(room, state).as_ref(), None).await;
-    let report = opened.inspect_err(|_| set_stale(room, true))?;
+    let mut report = opened.inspect_err(|_| set_stale(room, true))?;
     recovery::check_line(room, &report.standing).inspect_err(|_| set_stale(room, true))?;
+    let put_back = recovery::put_overrides_back(room, &mut report).await;
+    put_back.inspect_err(|_| set_stale(room, true))?;
     room.time.heard(report.standing.now, &*room.clock);
     let same_line = report.standing.epoch == room.view().epoch && state.open;
     let coming_back = report.standing.now < report.standing.recovering_until;

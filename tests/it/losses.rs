@@ -246,6 +246,24 @@ async fn an_operators_word_stands_when_a_copy_from_before_has_lost_nothing_else(
 }
 
 #[tokio::test]
+async fn a_pause_before_anybody_came_outlives_a_flush() {
+    if skipped() {
+        return;
+    }
+    let (redis, app) = (RedisServer::start(), FakeApp::start().await);
+    let gate = gate(&redis, &app, "capacity = 1").await;
+    gate.act("pause").await;
+    redis.command(&["FLUSHALL"]);
+    until("the room is there again", DEADLINE, async || {
+        let ticks = redis.command(&["HGET", "usher:{main}:room", "tick"]);
+        redis::from_redis_value::<u64>(ticks).is_ok().then_some(())
+    })
+    .await;
+    assert_eq!(gate.after_two_ticks().await["state"], "paused");
+    assert_eq!(gate.client().stand().await["state"], "waiting", "and nobody comes in");
+}
+
+#[tokio::test]
 async fn another_line_is_refused_until_a_person_says_so() {
     if skipped() {
         return;
