@@ -8,6 +8,7 @@ mod bound;
 mod drawing;
 mod hand_over;
 mod recovery;
+mod revoked;
 mod silence;
 mod time;
 mod turnover;
@@ -28,6 +29,7 @@ pub use drawing::Lot;
 pub use hand_over::PRUNE;
 use recovery::Recovery;
 pub use recovery::{FORMER, Known, PutBack};
+use revoked::Revoked;
 use silence::Signs;
 pub use time::JUMP;
 
@@ -207,8 +209,8 @@ pub struct Line {
     signs: Signs,
     /// Admissions of the last 60 s.
     recent: VecDeque<(Timestamp, u64)>,
-    /// Passes ended early that would still be good: (number, issued) and their end.
-    revoked: BTreeMap<(PlaceNumber, Timestamp), Timestamp>,
+    /// Passes ended early that would still be good.
+    revoked: Revoked,
     /// Numbers that were handed over, and to whom; those out of the line go in time.
     handed: BTreeMap<PlaceNumber, VisitorId>,
     /// What is known of the generations of passes, by number: issue time and that.
@@ -245,7 +247,7 @@ impl Line {
             ended: BTreeSet::new(),
             signs: Signs::default(),
             recent: VecDeque::new(),
-            revoked: BTreeMap::new(),
+            revoked: Revoked::default(),
             handed: BTreeMap::new(),
             bound: HashMap::new(),
             log_seq: 0,
@@ -341,7 +343,7 @@ impl Line {
             Place::Returning { number } | Place::Called { number, .. } => number,
             Place::Inside(pass) if pass.is_live(now) => {
                 entry.revoked.push(pass);
-                self.revoked.insert((pass.number, pass.issued_at), pass.expires_at);
+                self.revoked.insert(pass);
                 pass.number
             }
             Place::Inside(_) | Place::Ended { .. } => return None,
@@ -404,10 +406,7 @@ impl Line {
     /// Passes that were ended early and would still be good.
     #[must_use]
     pub fn revoked(&self) -> Vec<Pass> {
-        self.revoked
-            .iter()
-            .map(|(&(number, issued_at), &expires_at)| Pass { number, issued_at, expires_at })
-            .collect()
+        self.revoked.all()
     }
 
     /// The line as gates see it.

@@ -256,8 +256,8 @@ fn publish(room: &Room, state: &mut State, report: Report, mut rank: Arc<Rank>, 
         room.memory.forget_ended(standing.now);
         room.copies.forget_ended(standing.now);
         room.handed.forget(&rank, standing.now);
+        room.revoked.retain(|_, until| standing.now < *until);
     }
-    room.revoked.retain(|_, until| standing.now < *until);
     let recovered = old.degraded && old.standing.is_some();
     if recovered {
         tracing::info!(room = %room.config().name, "store is back");

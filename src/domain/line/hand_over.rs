@@ -107,7 +107,7 @@ impl Line {
             }
             Place::Inside(pass) => {
                 entry.revoked.push(pass);
-                self.revoked.insert((pass.number, pass.issued_at), pass.expires_at);
+                self.revoked.insert(pass);
                 self.put_inside(to, Pass { issued_at: pass.issued_at + Duration::from_millis(1), ..pass });
             }
             Place::Ended { .. } => {}

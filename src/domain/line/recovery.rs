@@ -205,7 +205,7 @@ impl Line {
         if !free {
             return;
         }
-        let revoked = self.revoked.contains_key(&(pass.number, pass.issued_at));
+        let revoked = self.revoked.has(&pass);
         let held = self.holder(pass.number).is_some_and(|holder| holder != visitor);
         if !revoked && !held && pass.is_live(now) {
             self.remove(visitor);
@@ -216,7 +216,7 @@ impl Line {
 
     /// A copy from before has a pass that was given back, or taken.
     fn revoke_again(&mut self, pass: Pass, now: Timestamp) {
-        self.revoked.insert((pass.number, pass.issued_at), pass.expires_at);
+        self.revoked.insert(pass);
         let Some(holder) = self.holder(pass.number) else { return };
         let is_it = |place: &Place| matches!(place, Place::Inside(p) if p.issued_at == pass.issued_at);
         if self.places.get(&holder).is_some_and(is_it) {

@@ -32,7 +32,7 @@ impl Line {
         for (_, visitor) in forgotten {
             self.remove(visitor);
         }
-        self.revoked.retain(|_, expires_at| now < *expires_at);
+        self.revoked.forget_ended(now);
         self.debug_check();
     }
 
