@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::history::{History, Record};
+use super::history::{Exchange, History, Record, Track, kept_polling};
 use crate::domain::time::Timestamp;
 
 /// Examples kept of each broken rule.
@@ -168,21 +168,64 @@ impl Findings {
     }
 }
 
+/// One visitor's record, cut into its stays once for all rules.
+struct Seen<'a> {
+    visitor: usize,
+    track: &'a Track,
+    stays: Vec<Stay<'a>>,
+}
+
+struct Stay<'a> {
+    all: &'a [Exchange],
+    /// Up to the first silence in which its place may have gone.
+    kept: &'a [Exchange],
+}
+
+impl<'a> Seen<'a> {
+    fn of(visitor: usize, track: &'a Track) -> Self {
+        let stay = |all: &'a [Exchange]| Stay { all, kept: &all[..kept_polling(all)] };
+        Self { visitor, track, stays: track.stays().into_iter().map(stay).collect() }
+    }
+}
+
+/// What a rule must know of all visitors before it judges one.
+#[derive(Default)]
+struct Gathered {
+    spells: doors::Spells,
+    troubles: doors::Troubles,
+    admissions: order::Admissions,
+    owners: places::Owners,
+}
+
 /// Checks a history against every rule. O(n log n) in its exchanges.
 #[must_use]
 pub fn check<T: Record>(history: &History<T>, limits: &Limits) -> Verdict {
     let mut findings = Findings::since(history.started_at);
-    let most_active = doors::capacity(history, limits, &mut findings);
-    doors::admitted_once(history, &mut findings);
-    doors::admitted_first(history, &mut findings);
-    if limits.in_order {
-        order::in_order(history, limits.lag, &mut findings);
-    }
-    order::positions_fall(history, &mut findings);
-    let fates = places::balance(history, &mut findings);
-    places::no_wrong_eviction(history, &mut findings);
-    places::kept(history, &mut findings);
-    places::own_keys(history, &mut findings);
+    let mut all = Gathered::default();
+    history.each(|visitor, track| {
+        let seen = Seen::of(visitor, track);
+        all.spells.note(&seen, history.ended_at);
+        all.troubles.note(track);
+        all.admissions.note(&seen);
+        all.owners.note(&seen);
+    });
+    let most_active = all.spells.judge(limits, &mut findings);
+    let (troubles, highest) = (all.troubles.sorted(), all.admissions.highest());
+    let (mut balance, mut keys) = (places::Balance::default(), places::Keys::default());
+    history.each(|visitor, track| {
+        let seen = Seen::of(visitor, track);
+        doors::admitted_once(&seen, &mut findings);
+        doors::admitted_first(&seen, &troubles, &mut findings);
+        if limits.in_order {
+            order::in_order(&seen, &highest, limits.lag, &mut findings);
+        }
+        order::positions_fall(&seen, &mut findings);
+        balance.note(&seen, &mut findings);
+        places::no_wrong_eviction(&seen, &mut findings);
+        places::kept(&seen, &all.owners, &mut findings);
+        keys.note(&seen, &mut findings);
+    });
+    let fates = balance.judge(&mut findings);
     Verdict { most_active, fates, findings }
 }
 

@@ -148,6 +148,7 @@ impl Report {
         tally: &Tally,
     ) -> Self {
         let Verdict { findings, fates, most_active } = verdict;
+        let counts = Counts::of(history);
         Self {
             ok: findings.is_empty() && fates.joined > 0,
             ended,
@@ -156,17 +157,17 @@ impl Report {
             visitors: setting.visitors,
             duration_ms: millis(history.ended_at.since(history.started_at)),
             places: *fates,
-            steady: steady(history),
-            wait_ms: waits(history).into(),
+            steady: counts.steady,
+            wait_ms: (&counts.waits).into(),
             join_ms: (&*tally.join.lock()).into(),
             status_ms: (&*tally.status.lock()).into(),
-            admitted_per_second: admitted_per_second(history),
+            admitted_per_second: counts.admitted_per_second(),
             most_active: *most_active,
             capacity: setting.capacity,
-            forwarded: count(history, |e| e.told == Told::App),
-            refused: sum(history, refused),
+            forwarded: counts.forwarded,
+            refused: counts.refused,
             resent: tally.resent.load(Ordering::Relaxed),
-            too_early: count(history, |e| e.told == Told::TooEarly),
+            too_early: counts.too_early,
             overtakings: findings.count(Rule::InOrder),
             double_admissions: findings.count(Rule::AdmittedOnce),
             lost_places: findings.count(Rule::PlacesKept),
@@ -189,14 +190,49 @@ impl Report {
     }
 }
 
-fn sum<T: Record>(history: &History<T>, of: impl Fn(&Track) -> u64) -> u64 {
-    let mut sum = 0;
-    history.each(|_, track| sum += of(track));
-    sum
+/// What the report counts of all tracks.
+struct Counts {
+    steady: u64,
+    forwarded: u64,
+    refused: u64,
+    too_early: u64,
+    waits: Latency,
+    came_in: Vec<Timestamp>,
 }
 
-fn count<T: Record>(history: &History<T>, is: impl Fn(&Exchange) -> bool) -> u64 {
-    sum(history, |track| track.exchanges.iter().filter(|exchange| is(exchange)).count() as u64)
+impl Counts {
+    fn of<T: Record>(history: &History<T>) -> Self {
+        let (waits, came_in) = (Latency::new(), Vec::new());
+        let mut counts = Self { steady: 0, forwarded: 0, refused: 0, too_early: 0, waits, came_in };
+        history.each(|_, track| counts.note(track));
+        counts.came_in.sort_unstable();
+        counts
+    }
+
+    fn note(&mut self, track: &Track) {
+        let told =
+            |told: Told| track.exchanges.iter().filter(|exchange| exchange.told == told).count() as u64;
+        self.forwarded += told(Told::App);
+        self.too_early += told(Told::TooEarly);
+        self.refused += refused(track);
+        for stay in track.stays() {
+            let kept = &stay[..kept_polling(stay)];
+            self.steady += u64::from(kept.len() == stay.len() && has_number(stay));
+            note_wait(kept, &mut self.waits);
+            let mut shown = stay.iter().filter_map(Exchange::shown);
+            let first = shown.find(|shown| shown.status.state == State::Admitted);
+            self.came_in.extend(first.map(|shown| shown.answered_at));
+        }
+    }
+
+    fn admitted_per_second(&self) -> Option<f64> {
+        let span = self.came_in.last()?.since(*self.came_in.first()?);
+        (span >= Duration::from_secs(1)).then(|| (self.came_in.len() - 1) as f64 / span.as_secs_f64())
+    }
+}
+
+fn has_number(stay: &[Exchange]) -> bool {
+    stay.iter().filter_map(Exchange::shown).any(|shown| shown.status.number.is_some())
 }
 
 /// Page requests held back though the last status answer was `admitted`.
@@ -213,52 +249,18 @@ fn refused(track: &Track) -> u64 {
     refused
 }
 
-fn steady<T: Record>(history: &History<T>) -> u64 {
-    let is_steady = |stay: &[Exchange]| {
-        let has_number = stay.iter().filter_map(Exchange::shown).any(|shown| shown.status.number.is_some());
-        has_number && kept_polling(stay) == stay.len()
-    };
-    sum(history, |track| track.stays().into_iter().filter(|stay| is_steady(stay)).count() as u64)
-}
-
-fn waits<T: Record>(history: &History<T>) -> Latency {
-    let mut waits = Latency::new();
-    history.each(|_, track| track.stays().into_iter().for_each(|stay| note_wait(stay, &mut waits)));
-    waits
-}
-
-fn note_wait(stay: &[Exchange], waits: &mut Latency) {
-    let kept = stay[..kept_polling(stay)].iter().filter_map(Exchange::shown);
-    let mut numbered = kept.filter(|shown| shown.status.number.is_some()).peekable();
+fn note_wait(kept: &[Exchange], waits: &mut Latency) {
+    let shown = kept.iter().filter_map(Exchange::shown);
+    let mut numbered = shown.filter(|shown| shown.status.number.is_some()).peekable();
     let Some(joined_at) = numbered.peek().map(|shown| shown.answered_at) else { return };
     if let Some(admitted) = numbered.find(|shown| shown.status.state == State::Admitted) {
         waits.note(admitted.answered_at.since(joined_at));
     }
 }
 
-fn admitted_per_second<T: Record>(history: &History<T>) -> Option<f64> {
-    let first_admitted = |stay: &[Exchange]| {
-        stay.iter().filter_map(Exchange::shown).find(|shown| shown.status.state == State::Admitted)
-    };
-    let mut times: Vec<Timestamp> = Vec::new();
-    history.each(|_, track| {
-        let first = track.stays().into_iter().filter_map(first_admitted);
-        times.extend(first.map(|shown| shown.answered_at));
-    });
-    times.sort_unstable();
-    let span = times.last()?.since(*times.first()?);
-    (span >= Duration::from_secs(1)).then(|| (times.len() - 1) as f64 / span.as_secs_f64())
-}
-
 impl From<&Latency> for Quantiles {
     fn from(latency: &Latency) -> Self {
         Self { p50: latency.quantile_ms(0.5), p95: latency.quantile_ms(0.95), p99: latency.quantile_ms(0.99) }
-    }
-}
-
-impl From<Latency> for Quantiles {
-    fn from(latency: Latency) -> Self {
-        (&latency).into()
     }
 }
 

@@ -2,11 +2,9 @@
 
 use std::time::Duration;
 
-use super::{Findings, Limits, Rule, SKEW};
+use super::{Findings, Limits, Rule, SKEW, Seen};
 use crate::domain::time::Timestamp;
-use crate::swarm::history::{
-    Asked, Credentials, Exchange, History, Record, Shown, State, Status, Told, Track,
-};
+use crate::swarm::history::{Asked, Credentials, Exchange, Shown, State, Status, Told, Track};
 
 /// A slot that was left is free one second after; twice that for the way there.
 const REVOKED_AFTER: Duration = Duration::from_secs(2);
@@ -20,20 +18,26 @@ struct Inside {
     to: Timestamp,
 }
 
-/// (1) The most visitors surely inside at one instant, compared with the
-/// capacity. Those called but not yet arrived count for the gate and do not
-/// show here, so this is a lower bound.
-pub(super) fn capacity<T: Record>(history: &History<T>, limits: &Limits, findings: &mut Findings) -> u64 {
-    let mut spells = Vec::new();
-    history.each(|_, track| {
-        spells.extend(track.stays().into_iter().filter_map(|stay| inside(stay, history.ended_at)));
-    });
-    let (most, at) = most_at_once(&spells);
-    if let Some(capacity) = limits.capacity.filter(|&capacity| most > capacity) {
-        let at = findings.clock(at);
-        findings.add(Rule::Capacity, || format!("{most} inside at {at}, capacity {capacity}"));
+/// Every time in which somebody was surely inside.
+#[derive(Default)]
+pub(super) struct Spells(Vec<Inside>);
+
+impl Spells {
+    pub(super) fn note(&mut self, seen: &Seen<'_>, ended_at: Timestamp) {
+        self.0.extend(seen.stays.iter().filter_map(|stay| inside(stay.all, ended_at)));
     }
-    most
+
+    /// (1) The most visitors surely inside at one instant, compared with the
+    /// capacity. Those called but not yet arrived count for the gate and do not
+    /// show here, so this is a lower bound.
+    pub(super) fn judge(&self, limits: &Limits, findings: &mut Findings) -> u64 {
+        let (most, at) = most_at_once(&self.0);
+        if let Some(capacity) = limits.capacity.filter(|&capacity| most > capacity) {
+            let at = findings.clock(at);
+            findings.add(Rule::Capacity, || format!("{most} inside at {at}, capacity {capacity}"));
+        }
+        most
+    }
 }
 
 /// From the answer that gave the pass until the visitor began to leave, the
@@ -85,16 +89,15 @@ fn most_at_once(spells: &[Inside]) -> (u64, Timestamp) {
 /// (3) A place that was inside and then was not never comes in again, and a
 /// claim that is repeated gets the same pass. The one late call is no
 /// exception: whoever missed its turn was never told `admitted` for it.
-pub(super) fn admitted_once<T: Record>(history: &History<T>, findings: &mut Findings) {
-    history.each(|visitor, track| {
-        if let Some(shown) = came_in_again(track).or_else(|| second_pass(track)) {
-            let at = findings.clock(shown.answered_at);
-            let number = shown.status.number.map_or_else(|| "unknown".into(), |n| n.to_string());
-            findings.add(Rule::AdmittedOnce, || {
-                format!("visitor {visitor}, number {number}, was admitted once more at {at}")
-            });
-        }
-    });
+pub(super) fn admitted_once(seen: &Seen<'_>, findings: &mut Findings) {
+    let Seen { visitor, track, .. } = seen;
+    if let Some(shown) = came_in_again(track).or_else(|| second_pass(track)) {
+        let at = findings.clock(shown.answered_at);
+        let number = shown.status.number.map_or_else(|| "unknown".into(), |n| n.to_string());
+        findings.add(Rule::AdmittedOnce, || {
+            format!("visitor {visitor}, number {number}, was admitted once more at {at}")
+        });
+    }
 }
 
 fn came_in_again(track: &Track) -> Option<Shown> {
@@ -124,25 +127,23 @@ fn second_pass(track: &Track) -> Option<Shown> {
 
 /// (4) The app never answers a request that carries no pass, one of a visitor
 /// that waits before and after it, or one with the pass of a visitor that left.
-pub(super) fn admitted_first<T: Record>(history: &History<T>, findings: &mut Findings) {
-    let troubles = troubles(history);
-    history.each(|visitor, track| {
-        for (i, exchange) in track.exchanges.iter().enumerate() {
-            let Asked::Page(credentials) = exchange.asked else { continue };
-            let wrong = exchange.told == Told::App
-                && match credentials {
-                    Credentials::Nothing => true,
-                    Credentials::Own => waits_around(&track.exchanges, i),
-                    Credentials::Old => outlived_leave(&track.exchanges[..i], exchange.sent_at, &troubles),
-                };
-            if wrong {
-                let at = findings.clock(exchange.sent_at);
-                findings.add(Rule::AdmittedFirst, || {
-                    format!("visitor {visitor} reached the app at {at} with {}", named(credentials))
-                });
-            }
+pub(super) fn admitted_first(seen: &Seen<'_>, troubles: &[Timestamp], findings: &mut Findings) {
+    let Seen { visitor, track, .. } = seen;
+    for (i, exchange) in track.exchanges.iter().enumerate() {
+        let Asked::Page(credentials) = exchange.asked else { continue };
+        let wrong = exchange.told == Told::App
+            && match credentials {
+                Credentials::Nothing => true,
+                Credentials::Own => waits_around(&track.exchanges, i),
+                Credentials::Old => outlived_leave(&track.exchanges[..i], exchange.sent_at, troubles),
+            };
+        if wrong {
+            let at = findings.clock(exchange.sent_at);
+            findings.add(Rule::AdmittedFirst, || {
+                format!("visitor {visitor} reached the app at {at} with {}", named(credentials))
+            });
         }
-    });
+    }
 }
 
 const fn named(credentials: Credentials) -> &'static str {
@@ -177,17 +178,23 @@ fn outlived_leave(before: &[Exchange], sent_at: Timestamp, troubles: &[Timestamp
     })
 }
 
-/// When anybody had no answer, an error, or one given without the store; sorted.
-fn troubles<T: Record>(history: &History<T>) -> Vec<Timestamp> {
-    let troubled = |exchange: &&Exchange| match exchange.told {
-        Told::Nothing | Told::Trouble => true,
-        Told::Status(status) => status.degraded,
-        _ => false,
-    };
-    let mut times = Vec::new();
-    history.each(|_, track| {
-        times.extend(track.exchanges.iter().filter(troubled).map(|exchange| exchange.answered_at));
-    });
-    times.sort_unstable();
-    times
+/// When anybody had no answer, an error, or one given without the store.
+#[derive(Default)]
+pub(super) struct Troubles(Vec<Timestamp>);
+
+impl Troubles {
+    pub(super) fn note(&mut self, track: &Track) {
+        let troubled = |exchange: &&Exchange| match exchange.told {
+            Told::Nothing | Told::Trouble => true,
+            Told::Status(status) => status.degraded,
+            _ => false,
+        };
+        self.0.extend(track.exchanges.iter().filter(troubled).map(|exchange| exchange.answered_at));
+    }
+
+    pub(super) fn sorted(self) -> Vec<Timestamp> {
+        let mut times = self.0;
+        times.sort_unstable();
+        times
+    }
 }

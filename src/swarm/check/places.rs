@@ -1,10 +1,10 @@
 //! Whose place is whose, and where each went: rules 7, 8, 9 and 11.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{HashMap, HashSet};
 
-use super::{Fates, Findings, Rule, SKEW};
+use super::{Fates, Findings, Rule, SKEW, Seen, Stay};
 use crate::domain::id::PlaceNumber;
-use crate::swarm::history::{Asked, Exchange, History, Record, Shown, State, Told, Track, kept_polling};
+use crate::swarm::history::{Asked, Exchange, Shown, State, Told};
 
 /// The first number that a stay was shown.
 fn own_number(stay: &[Exchange]) -> Option<PlaceNumber> {
@@ -46,40 +46,48 @@ fn fate(stay: &[Exchange]) -> Fate {
 /// (7) Counts the numbers given and the places' ends, each for itself, and
 /// compares: a number that two visitors hold, or a second number in one stay,
 /// leaves the two sums apart.
-pub(super) fn balance<T: Record>(history: &History<T>, findings: &mut Findings) -> Fates {
-    let mut fates = Fates::default();
-    let mut given = BTreeSet::new();
-    let mut owners: HashMap<PlaceNumber, usize> = HashMap::new();
-    history.each(|visitor, track| {
-        given.extend(track.shown().filter_map(|shown| shown.status.number));
-        for (own, fate) in places(track) {
-            if let Some(other) = owners.insert(own, visitor) {
+#[derive(Default)]
+pub(super) struct Balance {
+    fates: Fates,
+    given: HashSet<PlaceNumber>,
+    owners: HashMap<PlaceNumber, usize>,
+}
+
+impl Balance {
+    pub(super) fn note(&mut self, seen: &Seen<'_>, findings: &mut Findings) {
+        let visitor = seen.visitor;
+        self.given.extend(seen.track.shown().filter_map(|shown| shown.status.number));
+        for (own, fate) in places(seen) {
+            if let Some(other) = self.owners.insert(own, visitor) {
                 findings.add(Rule::Balance, || {
                     format!("number {own} was given to visitor {other} and to visitor {visitor}")
                 });
             }
-            fates.count(fate);
+            self.fates.count(fate);
         }
-    });
-    fates.joined = given.len() as u64;
-    let accounted = fates.admitted + fates.evicted + fates.left + fates.waiting;
-    if fates.joined != accounted {
-        findings.add(Rule::Balance, || {
-            format!(
-                "{} numbers were given; {accounted} places are waiting, admitted, evicted or left",
-                fates.joined
-            )
-        });
     }
-    fates
+
+    pub(super) fn judge(self, findings: &mut Findings) -> Fates {
+        let joined = self.given.len() as u64;
+        let fates = Fates { joined, ..self.fates };
+        let accounted = fates.admitted + fates.evicted + fates.left + fates.waiting;
+        if joined != accounted {
+            findings.add(Rule::Balance, || {
+                format!(
+                    "{joined} numbers were given; {accounted} places are waiting, admitted, evicted or left"
+                )
+            });
+        }
+        fates
+    }
 }
 
 /// A visitor's places in order, each with its end.
-fn places(track: &Track) -> Vec<(PlaceNumber, Fate)> {
+fn places(seen: &Seen<'_>) -> Vec<(PlaceNumber, Fate)> {
     let mut places: Vec<(PlaceNumber, Fate)> = Vec::new();
-    for stay in track.stays() {
-        let Some(own) = own_number(stay) else { continue };
-        let ended = fate(&stay[first_numbered(stay)..]);
+    for Stay { all, .. } in &seen.stays {
+        let Some(own) = own_number(all) else { continue };
+        let ended = fate(&all[first_numbered(all)..]);
         match places.last_mut() {
             // A leave that was lost on the way: the place went on.
             Some(last) if last.0 == own => *last = (own, ended),
@@ -108,52 +116,62 @@ fn first_numbered(stay: &[Exchange]) -> usize {
 
 /// (8) Whoever was heard within every time it was told, and never came in, is
 /// never told `expired`.
-pub(super) fn no_wrong_eviction<T: Record>(history: &History<T>, findings: &mut Findings) {
-    history.each(|visitor, track| {
-        for stay in track.stays() {
-            let kept = &stay[..kept_polling(stay)];
-            let mut shown = kept.iter().filter_map(Exchange::shown).filter(|shown| !shown.status.degraded);
-            let waited = shown.any(|shown| shown.status.state == State::Waiting);
-            let next = shown.find(|shown| shown.status.state != State::Waiting);
-            let evicted = next.filter(|shown| waited && shown.status.state == State::Expired);
-            if let Some(evicted) = evicted {
-                let at = findings.clock(evicted.answered_at);
-                findings.add(Rule::NoWrongEviction, || {
-                    format!("visitor {visitor} kept polling and was told at {at} that its place expired")
-                });
-            }
+pub(super) fn no_wrong_eviction(seen: &Seen<'_>, findings: &mut Findings) {
+    let visitor = seen.visitor;
+    for stay in &seen.stays {
+        let mut shown = stay.kept.iter().filter_map(Exchange::shown).filter(|shown| !shown.status.degraded);
+        let waited = shown.any(|shown| shown.status.state == State::Waiting);
+        let next = shown.find(|shown| shown.status.state != State::Waiting);
+        let evicted = next.filter(|shown| waited && shown.status.state == State::Expired);
+        if let Some(evicted) = evicted {
+            let at = findings.clock(evicted.answered_at);
+            findings.add(Rule::NoWrongEviction, || {
+                format!("visitor {visitor} kept polling and was told at {at} that its place expired")
+            });
         }
-    });
+    }
+}
+
+/// Whose each number is.
+#[derive(Default)]
+pub(super) struct Owners(HashMap<PlaceNumber, usize>);
+
+impl Owners {
+    pub(super) fn note(&mut self, seen: &Seen<'_>) {
+        let own = |stay: &Stay<'_>| Some((own_number(stay.all)?, seen.visitor));
+        self.0.extend(seen.stays.iter().filter_map(own));
+    }
+
+    fn other(&self, number: PlaceNumber, visitor: usize) -> Option<usize> {
+        self.0.get(&number).copied().filter(|&owner| owner != visitor)
+    }
 }
 
 /// (9) and (11) A visitor with a place is never told that it has none, nor
 /// shown another number: one that nobody holds is a place lost, one that
 /// somebody else holds is somebody else's answer.
-pub(super) fn kept<T: Record>(history: &History<T>, findings: &mut Findings) {
-    let mut owners: HashMap<PlaceNumber, usize> = HashMap::new();
-    history.each(|visitor, track| {
-        owners.extend(track.stays().into_iter().filter_map(own_number).map(|number| (number, visitor)));
-    });
-    history.each(|visitor, track| {
-        for stay in track.stays() {
-            let Some(own) = own_number(stay) else { continue };
-            let Some((shown, loss)) = first_loss(stay, own) else { continue };
-            let at = findings.clock(shown.answered_at);
-            match loss {
-                Loss::Gone => findings.add(Rule::PlacesKept, || {
-                    format!("visitor {visitor}, number {own}, was told at {at} that it has no place")
+pub(super) fn kept(seen: &Seen<'_>, owners: &Owners, findings: &mut Findings) {
+    let visitor = seen.visitor;
+    for Stay { all, .. } in &seen.stays {
+        let Some(own) = own_number(all) else { continue };
+        let Some((shown, loss)) = first_loss(all, own) else { continue };
+        let at = findings.clock(shown.answered_at);
+        match loss {
+            Loss::Gone => findings.add(Rule::PlacesKept, || {
+                format!("visitor {visitor}, number {own}, was told at {at} that it has no place")
+            }),
+            Loss::Renumbered(number) => match owners.other(number, visitor) {
+                Some(owner) => findings.add(Rule::OwnAnswers, || {
+                    format!(
+                        "visitor {visitor}, number {own}, was shown number {number} of visitor {owner} at {at}"
+                    )
                 }),
-                Loss::Renumbered(number) => match owners.get(&number).filter(|&&owner| owner != visitor) {
-                    Some(owner) => findings.add(Rule::OwnAnswers, || {
-                        format!("visitor {visitor}, number {own}, was shown number {number} of visitor {owner} at {at}")
-                    }),
-                    None => findings.add(Rule::PlacesKept, || {
-                        format!("visitor {visitor}, number {own}, was shown number {number} at {at}")
-                    }),
-                },
-            }
+                None => findings.add(Rule::PlacesKept, || {
+                    format!("visitor {visitor}, number {own}, was shown number {number} at {at}")
+                }),
+            },
         }
-    });
+    }
 }
 
 enum Loss {
@@ -183,16 +201,19 @@ fn first_loss(stay: &[Exchange], own: PlaceNumber) -> Option<(Shown, Loss)> {
 }
 
 /// (11) No cookie or token of the gate is ever seen by two visitors.
-pub(super) fn own_keys<T: Record>(history: &History<T>, findings: &mut Findings) {
-    let mut owners: HashMap<u64, usize> = HashMap::new();
-    history.each(|visitor, track| {
-        for &key in &track.keys {
-            let owner = *owners.entry(key).or_insert(visitor);
+#[derive(Default)]
+pub(super) struct Keys(HashMap<u64, usize>);
+
+impl Keys {
+    pub(super) fn note(&mut self, seen: &Seen<'_>, findings: &mut Findings) {
+        let visitor = seen.visitor;
+        for &key in &seen.track.keys {
+            let owner = *self.0.entry(key).or_insert(visitor);
             if owner != visitor {
                 findings.add(Rule::OwnAnswers, || {
                     format!("visitor {visitor} was given a token of visitor {owner}")
                 });
             }
         }
-    });
+    }
 }
