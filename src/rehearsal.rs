@@ -6,6 +6,8 @@
 //! only inside is watched at the store.
 
 pub mod door;
+mod doze;
+mod timers;
 pub mod watch;
 pub mod world;
 
@@ -20,7 +22,7 @@ use crate::domain::time::Timestamp;
 use crate::queue::Room;
 use crate::store::{MemoryStore, Store};
 use crate::swarm::check::{Limits, Rule, check};
-use crate::swarm::gates::{Failure, Gates, Page, Reply, Who};
+use crate::swarm::gates::{Dozed, Failure, Gates, Page, Reply, Who};
 use crate::swarm::history::{Asked, History};
 use crate::swarm::{
     Ended, Error, Options, Packed, Progress, Rehearsed, Report, Setting, Tally, Visitor, write_report,
@@ -114,13 +116,9 @@ fn send_crowd(
     tally: &Arc<Tally>,
 ) -> Vec<Recording> {
     let records: Vec<Recording> = (0..options.visitors).map(|_| Recording::default()).collect();
+    let place = Arc::new(Place { doors: Arc::clone(doors), world: world.clone(), clock: Arc::clone(clock) });
     for (index, record) in (0..).zip(&records) {
-        let way = Way {
-            doors: Arc::clone(doors),
-            world: world.clone(),
-            clock: Arc::clone(clock),
-            kept: Kept::default(),
-        };
+        let way = Way { place: Arc::clone(&place), kept: Kept::default() };
         let mut visitor = Visitor::new(options, seed, index, Arc::clone(tally), way, Arc::clone(record));
         world.spawn(CROWD, async move { visitor.live().await });
     }
@@ -156,11 +154,16 @@ fn pass_time(
     ended
 }
 
-/// A visitor's way to simulated gates: no time, no failure.
-struct Way {
+/// What all visitors are at.
+struct Place {
     doors: Arc<[Door]>,
     world: World,
     clock: Arc<dyn Clock>,
+}
+
+/// A visitor's way to simulated gates: no time, no failure.
+struct Way {
+    place: Arc<Place>,
     kept: Kept,
 }
 
@@ -168,19 +171,25 @@ impl Gates for Way {
     type Identity = Kept;
 
     fn count(&self) -> usize {
-        self.doors.len()
+        self.place.doors.len()
     }
 
     fn now(&self) -> Timestamp {
-        self.clock.now()
+        self.place.clock.now()
     }
 
     fn elapsed(&self) -> Duration {
-        self.world.elapsed()
+        self.place.world.elapsed()
     }
 
     async fn sleep(&self, pause: Duration) {
-        self.world.sleep(pause).await;
+        self.place.world.sleep(pause).await;
+    }
+
+    async fn doze(&mut self, pause: Duration, lot: u64) -> Dozed {
+        let (dozed, kept) = doze::doze(Arc::clone(&self.place), self.kept, pause, lot).await;
+        self.kept = kept;
+        dozed
     }
 
     fn identity(&self) -> Kept {
@@ -189,7 +198,7 @@ impl Gates for Way {
 
     async fn queue(&mut self, gate: usize, asked: Asked) -> Result<Reply, Failure> {
         // Apart: whoever waits must not carry the room for it along.
-        let (reply, kept) = Box::pin(self.doors[gate].queue(self.kept, asked)).await;
+        let (reply, kept) = Box::pin(self.place.doors[gate].queue(self.kept, asked)).await;
         self.kept = kept;
         Ok(reply)
     }
@@ -202,7 +211,7 @@ impl Gates for Way {
         as_browser: bool,
     ) -> Result<Page, Failure> {
         let shown = self.kept.shown_by(who);
-        let (page, kept) = Box::pin(self.doors[gate].page(shown, as_browser)).await;
+        let (page, kept) = Box::pin(self.place.doors[gate].page(shown, as_browser)).await;
         self.kept = self.kept.after_page(who, as_browser, kept);
         Ok(page)
     }

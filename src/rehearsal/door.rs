@@ -66,6 +66,13 @@ impl Door {
         (self.status(&arrived), kept.after(visitor, &arrived, now))
     }
 
+    /// The same for `GET /queue/status` where the gate need not ask its store.
+    pub fn poll_in_view(&self, kept: Kept) -> Option<(Reply, Kept)> {
+        let (now, visitor) = (self.room.now(), kept.visitor?);
+        let arrived = self.room.in_view(kept.place, kept.pass, How::Poll, now, || self.chance())?;
+        Some((self.status(&arrived), kept.after(visitor, &arrived, now)))
+    }
+
     async fn leave(&self, visitor: VisitorId, kept: Kept, now: Timestamp) -> (Reply, Kept) {
         let pass = kept.pass.map(|sealed| sealed.pass);
         if self.room.end(visitor, pass.as_ref(), Reason::Left).await.is_err() {

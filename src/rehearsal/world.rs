@@ -5,8 +5,7 @@
 //! first come, first served. Rolls no dice and reads no clock, so a run replays
 //! exactly. After the simulators of FoundationDB and TigerBeetle.
 
-use std::cmp::{Ordering as Order, Reverse};
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,6 +15,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::timers::Timers;
 use crate::clock::Clock;
 use crate::domain::time::Timestamp;
 
@@ -82,7 +82,7 @@ struct Shared {
     now: AtomicU64,
     ready: Mutex<VecDeque<Ticket>>,
     wishes: Mutex<VecDeque<Wish>>,
-    timers: Mutex<Timers>,
+    timers: Mutex<Timers<Waker>>,
 }
 
 enum Wish {
@@ -90,39 +90,6 @@ enum Wish {
     End(Group),
     EndAfter(Group, u64),
 }
-
-#[derive(Default)]
-struct Timers {
-    count: u64,
-    heap: BinaryHeap<Reverse<Timer>>,
-}
-
-struct Timer {
-    at: u64,
-    /// Of two at one instant the one set first goes off first.
-    order: u64,
-    waker: Waker,
-}
-
-impl Ord for Timer {
-    fn cmp(&self, other: &Self) -> Order {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
-}
-
-impl PartialOrd for Timer {
-    fn partial_cmp(&self, other: &Self) -> Option<Order> {
-        Some(self.cmp(other))
-    }
-}
-
-impl PartialEq for Timer {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Order::Equal
-    }
-}
-
-impl Eq for Timer {}
 
 impl Default for Executor {
     fn default() -> Self {
@@ -237,15 +204,16 @@ impl Executor {
 }
 
 impl Shared {
+    fn after(&self, pause: Duration) -> u64 {
+        self.now.load(Ordering::Relaxed).saturating_add(micros(pause))
+    }
+
     /// Goes on to the next timer; false when there is none until then.
     fn advance(&self, until: u64) -> bool {
-        let mut timers = self.timers.lock();
-        let due = timers.heap.peek().is_some_and(|Reverse(timer)| timer.at <= until);
-        let next = if due { timers.heap.pop() } else { None };
-        drop(timers);
-        let now = next.as_ref().map_or(until, |Reverse(timer)| timer.at);
+        let next = self.timers.lock().next(until);
+        let now = next.as_ref().map_or(until, |&(at, _)| at);
         self.now.fetch_max(now, Ordering::Relaxed);
-        next.inspect(|Reverse(timer)| timer.waker.wake_by_ref()).is_some()
+        next.map(|(_, waker)| waker.wake()).is_some()
     }
 }
 
@@ -271,11 +239,15 @@ impl World {
         self.0.wishes.lock().push_back(Wish::EndAfter(group, steps));
     }
 
+    /// Wakes this when so much time went by.
+    pub fn set_timer(&self, pause: Duration, waker: Waker) {
+        self.0.timers.lock().set(self.0.after(pause), waker);
+    }
+
     /// Ready when so much time went by. To be awaited in one task.
     #[must_use]
     pub fn sleep(&self, pause: Duration) -> Sleep {
-        let at = self.0.now.load(Ordering::Relaxed).saturating_add(micros(pause));
-        Sleep { shared: Arc::clone(&self.0), at, is_set: false }
+        Sleep { shared: Arc::clone(&self.0), at: self.0.after(pause), is_set: false }
     }
 
     /// What `work` comes to, if that takes no longer than `limit`.
@@ -303,10 +275,7 @@ impl Future for Sleep {
             return Poll::Ready(());
         }
         if !std::mem::replace(&mut self.is_set, true) {
-            let mut timers = self.shared.timers.lock();
-            timers.count += 1;
-            let (at, order, waker) = (self.at, timers.count, context.waker().clone());
-            timers.heap.push(Reverse(Timer { at, order, waker }));
+            self.shared.timers.lock().set(self.at, context.waker().clone());
         }
         Poll::Pending
     }

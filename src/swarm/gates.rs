@@ -8,7 +8,8 @@ use std::future::Future;
 use std::time::Duration;
 
 pub use super::answer::{Page, Reply, Standing, Tokens};
-use super::history::Asked;
+use super::history::{Asked, Exchange};
+pub use super::packed::Calm;
 pub use super::wire::Failure;
 use crate::domain::time::Timestamp;
 
@@ -33,6 +34,15 @@ impl<I> Clone for Who<'_, I> {
 
 impl<I> Copy for Who<'_, I> {}
 
+/// What came of the polls that were made for a visitor who dozed.
+#[derive(Debug, Default)]
+pub struct Dozed {
+    /// Those that a record must have.
+    pub polls: Vec<Exchange>,
+    /// The answer to the last of them, if it is one to act on.
+    pub reply: Option<Reply>,
+}
+
 /// One visitor's way to the gates. Each call is one try at one gate.
 pub trait Gates: Send {
     /// What the visitor shows to be known again, as it is at one moment.
@@ -49,6 +59,16 @@ pub trait Gates: Send {
 
     /// Ready after so long.
     fn sleep(&self, pause: Duration) -> impl Future<Output = ()> + Send;
+
+    /// As [`Gates::sleep`], of a visitor who only waits: a way may make its polls
+    /// too, at gates that follow from `lot`, for as long as nothing is new.
+    fn doze(&mut self, pause: Duration, lot: u64) -> impl Future<Output = Dozed> + Send {
+        let _ = lot;
+        async move {
+            self.sleep(pause).await;
+            Dozed::default()
+        }
+    }
 
     /// What the visitor has now.
     fn identity(&self) -> Self::Identity;

@@ -153,6 +153,9 @@ pub trait Recorder: Send {
     /// The last request that went out ended so.
     fn end(&mut self, at: Timestamp, told: Told);
 
+    /// A request that was made and answered meanwhile.
+    fn put(&mut self, exchange: Exchange);
+
     /// The visitor was given a token with this digest.
     fn key(&mut self, digest: u64);
 }
@@ -168,6 +171,10 @@ impl Recorder for Track {
         }
     }
 
+    fn put(&mut self, exchange: Exchange) {
+        self.exchanges.push(exchange);
+    }
+
     fn key(&mut self, digest: u64) {
         self.keys.push(digest);
     }
@@ -181,6 +188,10 @@ impl<R: Recorder> Recorder for Arc<Mutex<R>> {
 
     fn end(&mut self, at: Timestamp, told: Told) {
         self.lock().end(at, told);
+    }
+
+    fn put(&mut self, exchange: Exchange) {
+        self.lock().put(exchange);
     }
 
     fn key(&mut self, digest: u64) {

@@ -46,6 +46,15 @@ impl<G: Gates, R: Recorder> Link<G, R> {
         self.gates.sleep(pause).await;
     }
 
+    /// Sleeps, or waits on for as long as nothing is new; the answer, if there is
+    /// one already.
+    pub(super) async fn doze(&mut self, pause: Duration) -> Option<Reply> {
+        let lot = self.rng.random();
+        let dozed = self.gates.doze(pause, lot).await;
+        dozed.polls.into_iter().for_each(|exchange| self.record.put(exchange));
+        dozed.reply
+    }
+
     pub(super) fn identity(&self) -> G::Identity {
         self.gates.identity()
     }

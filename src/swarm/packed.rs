@@ -24,9 +24,10 @@ pub struct Packed {
     keys: Vec<u64>,
 }
 
-/// What a waiting answer says that a later one is measured by.
+/// A poll that was told to wait, by a gate that knew: what a later one is
+/// measured by.
 #[derive(Clone, Copy, Debug)]
-struct Calm {
+pub struct Calm {
     sent_at: Timestamp,
     number: PlaceNumber,
     position: u64,
@@ -34,8 +35,9 @@ struct Calm {
 }
 
 impl Calm {
-    /// Of a poll that was told to wait, by a gate that knew.
-    fn of(exchange: &Exchange) -> Option<Self> {
+    /// This exchange, if it is one.
+    #[must_use]
+    pub fn of(exchange: &Exchange) -> Option<Self> {
         let status = exchange.shown()?.status;
         let waits = status.state == State::Waiting && !status.degraded && status.poll_after_ms > 0;
         (exchange.asked == Asked::Poll && waits).then_some(())?;
@@ -43,8 +45,25 @@ impl Calm {
         Some(Self { sent_at: exchange.sent_at, number, position, told_ms: status.poll_after_ms.into() })
     }
 
-    /// Whether `next` came in time and no further back, in the same place.
-    fn goes_on(&self, next: &Exchange) -> bool {
+    /// It again, answered at once.
+    #[must_use]
+    pub fn exchange(&self) -> Exchange {
+        let status = Status {
+            state: State::Waiting,
+            number: Some(self.number),
+            position: Some(self.position),
+            poll_after_ms: u32::try_from(self.told_ms).unwrap_or(u32::MAX),
+            pass_expires_at: None,
+            degraded: false,
+        };
+        let told = Told::Status(status);
+        Exchange { told, ..Exchange::begun(self.sent_at, Asked::Poll) }
+    }
+
+    /// Whether `next` came in time and no further back, in the same place: then no
+    /// rule can find fault with it, nor with what it leaves unsaid.
+    #[must_use]
+    pub fn goes_on(&self, next: &Exchange) -> bool {
         let in_time = millis(next.answered_at.since(self.sent_at)) <= 2 * self.told_ms;
         Self::of(next)
             .is_some_and(|next| in_time && next.number == self.number && next.position <= self.position)
@@ -129,6 +148,10 @@ impl Recorder for Packed {
     fn end(&mut self, at: Timestamp, told: Told) {
         let Some((sent_at, asked)) = self.pending.take() else { return };
         self.hold(Exchange { answered_at: at, told, ..Exchange::begun(sent_at, asked) });
+    }
+
+    fn put(&mut self, exchange: Exchange) {
+        self.hold(exchange);
     }
 
     fn key(&mut self, digest: u64) {

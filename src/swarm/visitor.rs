@@ -39,6 +39,7 @@ pub struct Visitor<G, R> {
 /// Whether there is more to come.
 enum Next {
     Waits,
+    IsTold(Reply),
     GoesIn(Standing),
     Done,
 }
@@ -93,10 +94,11 @@ impl<G: Gates, R: Recorder> Visitor<G, R> {
             self.link.page(&self.home(), Who::Nobody, true).await;
         }
         let mut wait = Wait::default();
+        let mut reply = self.link.queue(asked).await;
         let admitted = loop {
-            let reply = self.link.queue(asked).await;
             match self.take(reply, &mut asked, &mut wait).await {
-                Next::Waits => {}
+                Next::Waits => reply = self.link.queue(asked).await,
+                Next::IsTold(told) => reply = told,
                 Next::GoesIn(standing) => break Some(standing),
                 Next::Done => break None,
             }
@@ -188,10 +190,17 @@ impl<G: Gates, R: Recorder> Visitor<G, R> {
         }
         if self.persona.is_impatient && self.rng.random_bool(0.5) {
             self.link.sleep(wait.told.mul_f64(TOO_EARLY)).await;
+        } else if self.only_waits(wait) {
+            return self.link.doze(wait.told).await.map_or(Next::Waits, Next::IsTold);
         } else {
             self.link.sleep(wait.told).await;
         }
         Next::Waits
+    }
+
+    /// Whether nothing is left to do but to poll in time until something is new.
+    fn only_waits(&self, wait: &Wait) -> bool {
+        self.is_patient() && !self.persona.is_impatient && wait.answers >= 2
     }
 
     /// `Some` when the visitor goes away now, with the time until it is back, if ever.
