@@ -90,6 +90,8 @@ pub struct Waiting {
     pub wait: Option<Range>,
     /// When to ask again.
     pub poll_after: Duration,
+    /// The store was to be asked and did not answer: this is what was last shown.
+    pub stale: bool,
 }
 
 /// The answer of the view alone.
@@ -315,7 +317,13 @@ impl Room {
         let poll_after = pace.after(expected.or(view.guess(about, now)), view.recovering(now), chance);
         self.heartbeats.told(place.number, now, poll_after);
         let first = if place.first == 0 { position } else { place.first };
-        Waiting { place: Presented { position: shown, first, ..place }, position, wait, poll_after }
+        Waiting {
+            place: Presented { position: shown, first, ..place },
+            position,
+            wait,
+            poll_after,
+            stale: false,
+        }
     }
 
     /// What a late returner is shown.
@@ -325,7 +333,7 @@ impl Room {
         self.heartbeats.told(number, now, poll_after);
         let position = ahead + 1;
         let place = Presented { epoch: view.epoch, number, joined_at: now, position, first: position };
-        Waiting { place, position, wait: view.wait(position, now), poll_after }
+        Waiting { place, position, wait: view.wait(position, now), poll_after, stale: false }
     }
 
     /// When the holder of a place should ask again of which nobody knows more

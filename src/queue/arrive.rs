@@ -97,6 +97,15 @@ pub enum Arrived {
     Away,
 }
 
+impl Arrived {
+    /// Whether nobody knows better than what was last shown: the store was to be
+    /// asked and did not answer.
+    #[must_use]
+    pub const fn is_stale(&self) -> bool {
+        matches!(self, Self::Away | Self::Waiting(Waiting { stale: true, .. }))
+    }
+}
+
 impl Room {
     /// Finds out what a visitor is; a called one claims its pass by this.
     ///
@@ -284,6 +293,7 @@ impl Room {
     /// A place as its holder was last told, while nobody knows better.
     fn as_last_shown(&self, sealed: &SealedPlace, chance: f64) -> Waiting {
         let poll_after = self.while_away(sealed.place.position, chance);
-        Waiting { place: sealed.place, position: told(sealed.place.position), wait: None, poll_after }
+        let position = told(sealed.place.position);
+        Waiting { place: sealed.place, position, wait: None, poll_after, stale: true }
     }
 }

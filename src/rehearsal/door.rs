@@ -141,7 +141,7 @@ impl Door {
             position: waiting.map(|w| w.position).filter(|&position| position > 0),
             poll_after_ms: u32::try_from(millis(poll_after)).unwrap_or(u32::MAX),
             pass_expires_at: pass.map(|p| p.pass.expires_at),
-            degraded: self.room.view().degraded,
+            degraded: self.room.view().degraded || arrived.is_stale(),
         };
         Reply::Status(Standing { status, room: None, go: None, tokens: Tokens::default() })
     }

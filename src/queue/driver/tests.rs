@@ -1,6 +1,6 @@
 //! One step at a time, over the store in memory, with a log that can fail.
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use async_trait::async_trait;
 
@@ -15,16 +15,18 @@ use crate::domain::line::{Known, PutBack, Settings};
 use crate::domain::pass::Pass;
 use crate::domain::place::{Intent, Reason, Turn};
 use crate::domain::time::Timestamp;
+use crate::queue::{Arrived, Caller, How, Presented, SealedPlace};
 use crate::store::{MemoryStore, Overrides, Store};
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// The store in memory, whose log is away after so many more reads, and which
-/// counts how often room is made.
+/// The store in memory, whose log is away after so many more reads, which counts
+/// how often room is made, and may give no answer to those who join.
 struct Faulty {
     lines: MemoryStore,
     reads_left: AtomicUsize,
     rooms_made: AtomicUsize,
+    is_silent: AtomicBool,
 }
 
 #[async_trait]
@@ -56,6 +58,9 @@ impl Store for Faulty {
     }
 
     async fn join(&self, room: &RoomName, arrivals: &[(VisitorId, Intent)]) -> Result<Vec<Turn>, StoreError> {
+        if self.is_silent.load(Ordering::Relaxed) {
+            return Err(StoreError::Away("as the test asked".into()));
+        }
         self.lines.join(room, arrivals).await
     }
 
@@ -194,7 +199,7 @@ impl World {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_700_000_000_000)));
         let lines = MemoryStore::new(clock.clone());
         let (reads_left, rooms_made) = (AtomicUsize::new(usize::MAX), AtomicUsize::new(0));
-        let store = Arc::new(Faulty { lines, reads_left, rooms_made });
+        let store = Arc::new(Faulty { lines, reads_left, rooms_made, is_silent: AtomicBool::new(false) });
         let room = Room::new(config, store.clone(), clock.clone(), [7; 32]);
         Self { room, store, clock, state: State::default() }
     }
@@ -279,6 +284,30 @@ async fn a_revoked_pass_is_remembered_until_it_would_have_ended() {
     }
     assert!(world.room.revoked.is_empty(), "it is over by itself");
     assert!(!is_good(&world));
+}
+
+#[tokio::test]
+async fn what_is_told_without_an_answer_of_the_store_says_so() {
+    let mut world = World::new("capacity = 1\nbatch = 1");
+    world.step().await.expect("opened");
+    world.join(0..1).await;
+    world.clock.advance(SECOND);
+    world.step().await.expect("a tick, by which it is called");
+    let (now, epoch) = (world.clock.now(), world.room.view().epoch);
+    let place = Presented { epoch, number: PlaceNumber(1), joined_at: now, position: 1, first: 1 };
+    let place = Some(SealedPlace { visitor: visitor(0), place, seen_at: now });
+    let caller = Caller { visitor: visitor(0), place, pass: None };
+    for is_silent in [true, false] {
+        world.store.is_silent.store(is_silent, Ordering::Relaxed);
+        let room = &world.room;
+        let arrived = tokio::select! {
+            arrived = room.arrive(&caller, How::Join, now, || 0.5, || true) => arrived,
+            () = arrivals::run(room) => unreachable!("it runs for ever"),
+        };
+        assert!(!room.view().degraded, "it has not noticed yet");
+        assert_eq!(arrived.is_stale(), is_silent, "{arrived:?}");
+        assert_eq!(matches!(arrived, Arrived::Admitted(_)), !is_silent, "{arrived:?}");
+    }
 }
 
 #[tokio::test]
