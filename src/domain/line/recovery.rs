@@ -200,6 +200,10 @@ impl Line {
             None => true,
             // Called: it was claimed after this copy was made.
             Some(Place::Waiting { number, .. } | Place::Called { number, .. }) => *number == pass.number,
+            // The same, prolonged since.
+            Some(Place::Inside(had)) => {
+                Pass { expires_at: pass.expires_at, ..*had } == pass && had.expires_at < pass.expires_at
+            }
             Some(_) => false,
         };
         if !free {

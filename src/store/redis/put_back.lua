@@ -38,9 +38,13 @@ end
 
 local function let_back(visitor, number, issued, ends)
   if now >= tonumber(ends) or call('ZSCORE', REVOKED, number .. ' ' .. issued) then return end
-  local kind, had = find(visitor)
+  local kind, had, note = find(visitor)
   -- Called: it was claimed after this copy was made.
   local free = not kind or (kind == 'W' or kind == 'C') and had == tonumber(number)
+  -- The same, prolonged since.
+  if kind == 'I' and had == tonumber(number) and note == issued then
+    free = tonumber(call('ZSCORE', PASSES, visitor) or 0) < tonumber(ends)
+  end
   if not free or not is_own(number, visitor) then return end
   if tonumber(number) >= count('next') then put('next', text(number + 1)) end
   call('ZADD', PASSES, ends, visitor)

@@ -95,6 +95,25 @@ pub(super) async fn a_pass_that_was_given_back_is_not_good_again(mut world: Worl
     assert_eq!(revoked, [pass, newer], "and no gate takes it");
 }
 
+pub(super) async fn a_pass_that_was_prolonged_after_a_copy_keeps_its_end(mut world: World) {
+    world.open(settings()).await;
+    world.join_all(1..=2).await;
+    world.tick().await;
+    let Turn::Admitted(pass) = world.look(1).await else { panic!("inside") };
+    let Turn::Admitted(other) = world.look(2).await else { panic!("inside") };
+    assert_eq!(world.reopen(7, 9, 4).await.active, 2, "a copy from before");
+    let prolonged = |pass: Pass| Pass { expires_at: pass.expires_at + SECOND * 30, ..pass };
+    let newer = Pass { issued_at: other.issued_at + SECOND, ..prolonged(other) };
+    // The last gate has not heard of it.
+    for pass in [prolonged(pass), newer, pass] {
+        let visitor = visitor(if pass.number == other.number { 2 } else { 1 });
+        world.put_back(PutBack::Passes(vec![(visitor, pass)])).await;
+    }
+    assert_eq!(world.look(1).await, Turn::Admitted(prolonged(pass)));
+    assert_eq!(world.look(2).await, Turn::Admitted(other), "that would be another pass");
+    assert_eq!(world.standing().await.active, 2);
+}
+
 pub(super) async fn a_line_that_is_behind_is_brought_up_and_gives_no_number_twice(mut world: World) {
     world.open(settings()).await;
     world.join_all(1..=3).await;
