@@ -126,6 +126,9 @@ def answers(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
+# How long a server may take to stop, in seconds.
+GRACE = 15
+
 
 class Servers:
     """Starts servers and stops all of them at the end."""
@@ -140,7 +143,11 @@ class Servers:
         for process in reversed(self.running):
             process.terminate()
         for process in self.running:
-            process.wait()
+            try:
+                process.wait(GRACE)
+            except subprocess.TimeoutExpired:
+                process.kill()  # pingora's own grace is five minutes
+                process.wait()
 
     def start(self, command, port, log=None):
         """Starts what listens on `port`; what it says goes to the log of all, or to its own."""
