@@ -126,6 +126,7 @@ def answers(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
+
 # How long a server may take to stop, in seconds.
 GRACE = 15
 
