@@ -28,7 +28,8 @@ pub(super) struct Found {
     mails: Vec<(String, String)>,
 }
 
-/// Waits until whatever was begun has come to its end, and the audit finds nothing.
+/// Waits until whatever was begun has come to its end, holds that nobody used too, and
+/// the audit finds nothing.
 pub(super) async fn at_rest(office: &TestBooking, seed: u64) {
     let db = Db::open(&office.database).await.expect("the same database");
     let open = "SELECT (SELECT COUNT(*) FROM orders WHERE status IN ('PENDING', 'PAYING'))
@@ -42,7 +43,8 @@ pub(super) async fn at_rest(office: &TestBooking, seed: u64) {
             join_all((0..8).map(|_| async { while let Ok(true) = office.booking.mail_once().await {} }))
                 .await;
             let left = sqlx::query(open).fetch_one(db.read()).await;
-            if left.is_ok_and(|row| sqlx::Row::get::<i64, _>(&row, 0) == 0) {
+            let done = left.is_ok_and(|row| sqlx::Row::get::<i64, _>(&row, 0) == 0);
+            if done && !statuses(office).await.values().any(|status| status == "HELD") {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(300)).await;
@@ -54,11 +56,19 @@ pub(super) async fn at_rest(office: &TestBooking, seed: u64) {
     assert_eq!(office.booking.audit().await.expect("an audit"), [], "seed {seed}");
 }
 
+/// Status by seat.
+async fn statuses(office: &TestBooking) -> BTreeMap<String, String> {
+    let seats = office.client.get(&format!("/api/events/{SAMPLE_EVENT}/seats")).await.expect(200);
+    let seats = seats.json["seats"].as_array().expect("a list");
+    seats.iter().map(|seat| (text(&seat["id"]), text(&seat["status"]))).collect()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("a text").to_owned()
+}
+
 pub(super) async fn look(office: &TestBooking, bank: &Bank, sink: &Sink) -> Found {
     let db = Db::open(&office.database).await.expect("the same database");
-    let text = |value: &Value| value.as_str().expect("a text").to_owned();
-    let seats = office.client.get(&format!("/api/events/{SAMPLE_EVENT}/seats")).await.expect(200);
-    let seats = seats.json["seats"].as_array().expect("a list").clone();
     let tickets = sqlx::query("SELECT COUNT(*) FROM tickets WHERE status = 'VALID'").fetch_one(db.read());
     let wallets = sqlx::query("SELECT account_id, balance FROM wallets").fetch_all(db.read());
     let bank = bank.client.get("/stand-in/payments").await.expect(200);
@@ -66,7 +76,7 @@ pub(super) async fn look(office: &TestBooking, bank: &Bank, sink: &Sink) -> Foun
     let mails =
         mails.iter().map(|mail| (mail.header("message-id").expect("an id"), (mail.to.clone(), mail.text())));
     Found {
-        seats: seats.iter().map(|seat| (text(&seat["id"]), text(&seat["status"]))).collect(),
+        seats: statuses(office).await,
         tickets: sqlx::Row::get(&tickets.await.expect("a row"), 0),
         balances: wallets
             .await
