@@ -4,9 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, HOST};
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, Response};
 use hyper::body::{Body as _, Incoming};
 
 use super::answer::{Grant, close, language, retry_after, set_tokens};
@@ -17,25 +16,12 @@ use super::forward::Failure;
 use super::page::Language;
 use super::seal::SealedPass;
 use super::site::Site;
-use super::strip::{self, Command};
-use super::visitor::{Carrier, Fields, Visitor, text_id};
+use super::visitor::{Carrier, Fields, Visitor};
 use super::{Gate, kind, new_visitor, request};
 use crate::config::OnStoreDown;
 use crate::domain::id::VisitorId;
-use crate::domain::pass::Pass;
-use crate::domain::place::{Intent, Reason, Turn};
+use crate::domain::place::{Reason, Turn};
 use crate::domain::time::Timestamp;
-
-const ROOM: HeaderName = HeaderName::from_static("usher-room");
-const VISITOR: HeaderName = HeaderName::from_static("usher-visitor");
-const ASSERTION: HeaderName = HeaderName::from_static("usher-assertion");
-const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Headers that the gate adds to a request.
-const OWN_HEADERS: usize = 8;
 
 /// A visitor on its way in: who it is, and what it is given with the answer.
 pub(super) struct Inside {
@@ -266,28 +252,6 @@ impl Gate {
         }
     }
 
-    /// Does what the app's answer asks of the gate, and leaves in it what is for the visitor.
-    pub(super) async fn heed(
-        self: &Arc<Self>,
-        site: &Arc<Site>,
-        inside: &mut Inside,
-        status: StatusCode,
-        headers: &mut HeaderMap,
-        now: Timestamp,
-    ) {
-        if let Some(left) = strip::stock(headers) {
-            site.room.hear_stock(left, now);
-        }
-        for command in strip::commands(headers) {
-            self.obey(site, inside, command, now).await;
-        }
-        if !status.is_informational() {
-            self.hand_next(site, inside, strip::may_be_kept(headers));
-        }
-        strip::strip_response(status, headers);
-        give_tokens(headers, site, inside);
-    }
-
     /// The answer to a request that the app did not answer.
     pub(super) fn failed(
         &self,
@@ -304,69 +268,6 @@ impl Gate {
         let mut response = self.problem_in(language, page, kind::of(failure));
         set_tokens(response.headers_mut(), site, &inside.visitor, &inside.grant);
         response
-    }
-
-    /// Replaces what the visitor claims about itself by what the gate knows.
-    fn introduce_in(&self, site: &Site, parts: &mut Parts, address: IpAddr, inside: &Inside, now: Timestamp) {
-        let host = parts
-            .headers
-            .get(HOST)
-            .cloned()
-            .or_else(|| HeaderValue::from_str(parts.uri.authority()?.as_str()).ok());
-        let mut own = Vec::with_capacity(OWN_HEADERS);
-        let asked = Asked::of(parts, address, false);
-        self.introduce(site, &asked, host.as_ref().map(HeaderValue::as_bytes), inside, now, |name, value| {
-            own.extend(HeaderValue::from_bytes(value).ok().map(|value| (name.clone(), value)));
-        });
-        strip::strip_request(parts);
-        let headers = &mut parts.headers;
-        headers.reserve(OWN_HEADERS);
-        for (name, value) in own {
-            headers.insert(name, value);
-        }
-        if let Some(host) = host {
-            headers.insert(HOST, host);
-        }
-    }
-
-    /// What the gate itself tells the app about a request, field by field.
-    pub(super) fn introduce(
-        &self,
-        site: &Site,
-        asked: &Asked<'_, impl Fields>,
-        host: Option<&[u8]>,
-        inside: &Inside,
-        now: Timestamp,
-        mut put: impl FnMut(&HeaderName, &[u8]),
-    ) {
-        self.name_visitor(site, inside, now, &mut put);
-        // A proxy that is believed has said some of it already.
-        let told = |name: &HeaderName| asked.fields.all(name).next().filter(|_| inside.trusted);
-        put(&FORWARDED_FOR, asked.address.to_string().as_bytes());
-        let own_proto = if self.config.is_tls_for_visitors() { &b"https"[..] } else { b"http" };
-        put(&FORWARDED_PROTO, told(&FORWARDED_PROTO).unwrap_or(own_proto));
-        match told(&REQUEST_ID) {
-            Some(id) => put(&REQUEST_ID, id),
-            None => put(&REQUEST_ID, self.request_ids.next().as_bytes()),
-        }
-        if let Some(host) = host {
-            put(&FORWARDED_HOST, told(&FORWARDED_HOST).unwrap_or(host));
-        }
-    }
-
-    /// Room, visitor, and the gate's word for it.
-    pub(super) fn name_visitor(
-        &self,
-        site: &Site,
-        inside: &Inside,
-        now: Timestamp,
-        put: &mut impl FnMut(&HeaderName, &[u8]),
-    ) {
-        put(&ROOM, site.room_header.as_bytes());
-        let Some(sealed) = inside.pass else { return };
-        let visitor = text_id(sealed.visitor);
-        put(&VISITOR, visitor.as_bytes());
-        put(&ASSERTION, self.assertions.load().make(&site.room.config().name, &visitor, now).as_bytes());
     }
 
     /// A pass in use past its half-life, which is to be prolonged.
@@ -389,120 +290,6 @@ impl Gate {
             Some(SealedPass { pass, ..sealed })
         }
     }
-
-    /// Hands out the next copy of a pass that rotates, where it is time for one; not
-    /// at once with an answer that a cache might keep (`may_be_kept`), which would have
-    /// to be asked for anew then.
-    pub(super) fn hand_next(&self, site: &Site, inside: &mut Inside, may_be_kept: bool) {
-        let Some(sealed) = inside.pass.filter(|sealed| site.room.has_next(sealed)) else { return };
-        // The request may have taken its time.
-        let now = site.room.now();
-        if let Some(next) = site.room.take_next(&sealed, may_be_kept, now) {
-            self.give_pass(site, inside, next, now);
-        }
-    }
-
-    fn give_pass(&self, site: &Site, inside: &mut Inside, sealed: SealedPass, now: Timestamp) {
-        if inside.visitor.carrier == Carrier::Session {
-            let known = super::session::Known::Inside(sealed.epoch, sealed.pass);
-            site.sessions.put(sealed.visitor, Some(known), now);
-        } else if !site.room.is_outdone(&sealed) {
-            // Else the visitor has a newer copy by now, which this would replace.
-            inside.grant.pass = Some(self.pass_token(site, &sealed, now));
-        }
-        inside.pass = Some(sealed);
-    }
-
-    /// Does what the app asked for in its answer.
-    async fn obey(self: &Arc<Self>, site: &Arc<Site>, inside: &mut Inside, command: Command, now: Timestamp) {
-        match (command, inside.pass) {
-            (Command::Extend(by), Some(sealed)) => {
-                if let Ok(Some(pass)) = site.room.extend(sealed.visitor, by).await {
-                    self.give_pass(site, inside, SealedPass { pass, ..sealed }, now);
-                }
-            }
-            (Command::Complete, Some(sealed)) => {
-                self.end_in_background(site, sealed);
-                self.take_pass(site, inside, now);
-            }
-            (Command::Requeue, Some(sealed)) => self.requeue(site, inside, sealed, now).await,
-            (Command::Extend(by), None) => {
-                if let Some(id) = inside.shadow {
-                    self.extend_shadow(site, id, by).await;
-                }
-            }
-            (Command::Complete, None) => {
-                inside.shadow.into_iter().for_each(|id| self.end_shadow(site, id));
-            }
-            (Command::SoldOut, _) => self.set_closed(site, true),
-            (Command::Open, _) => self.set_closed(site, false),
-            _ => {}
-        }
-    }
-
-    fn take_pass(&self, site: &Site, inside: &mut Inside, now: Timestamp) {
-        if let (Carrier::Session, Some(id)) = (inside.visitor.carrier, inside.visitor.id) {
-            site.sessions.put(id, None, now);
-        }
-        inside.pass = None;
-        inside.grant.pass = None;
-        inside.grant.drop_pass = true;
-    }
-
-    /// The pass dies here at once; the store is told until it hears.
-    pub(super) fn end_in_background(self: &Arc<Self>, site: &Arc<Site>, sealed: SealedPass) {
-        self.end_when_heard(site, sealed.visitor, Some(sealed.pass), Reason::Completed);
-    }
-
-    /// Tells the store until it hears that a place or pass is over.
-    pub(super) fn end_when_heard(
-        self: &Arc<Self>,
-        site: &Arc<Site>,
-        visitor: VisitorId,
-        pass: Option<Pass>,
-        reason: Reason,
-    ) {
-        let site = Arc::clone(site);
-        self.tasks.spawn(async move {
-            for _ in 0..240 {
-                let ended = site.room.end(visitor, pass.as_ref(), reason).await;
-                if ended.is_ok() {
-                    return;
-                }
-                tokio::time::sleep(Duration::from_millis(500)).await;
-            }
-        });
-    }
-
-    async fn requeue(&self, site: &Site, inside: &mut Inside, sealed: SealedPass, now: Timestamp) {
-        let ended = site.room.end(sealed.visitor, Some(&sealed.pass), Reason::Completed).await;
-        if ended.is_err() {
-            return;
-        }
-        self.take_pass(site, inside, now);
-        let joined = site.room.join(sealed.visitor, Intent::Rejoin, false).await;
-        tracing::debug!(?joined, "sent back to the line by the app");
-    }
-
-    /// Nobody more is let in or joins, until the app says otherwise; its word to
-    /// open opens the doors ahead of time, too.
-    fn set_closed(self: &Arc<Self>, site: &Arc<Site>, closed: bool) {
-        let site = Arc::clone(site);
-        self.tasks.spawn(async move {
-            let (base, now) = (site.room.config().line.clone(), site.room.now());
-            let change = site.room.override_with(|overrides| {
-                overrides.closed = closed.then_some(true);
-                overrides.sold_out = overrides.closed;
-                if !closed {
-                    overrides.open_doors(&base, now);
-                }
-            });
-            let change = change.await;
-            if let Err(why) = change {
-                tracing::warn!(room = %site.room.config().name, %why, closed, "the app's word was not stored");
-            }
-        });
-    }
 }
 
 /// Whether what the visitor had is on another device now.
@@ -510,18 +297,6 @@ fn has_moved(site: &Site, visitor: &Visitor) -> bool {
     let place = visitor.place.map(|p| (p.place.epoch, p.place.number, p.visitor));
     let held = place.or(visitor.pass.map(|p| (p.epoch, p.pass.number, p.visitor)));
     held.is_some_and(|(epoch, number, visitor)| site.room.is_handed_away(epoch, number, visitor))
-}
-
-/// Adds the visitor's tokens to the app's answer. One that carries a cookie of
-/// the gate is this visitor's alone, whatever the app said of caching.
-fn give_tokens(headers: &mut HeaderMap, site: &Site, inside: &Inside) {
-    if !inside.grant.is_empty() {
-        for name in ["expires", "cdn-cache-control", "surrogate-control"] {
-            headers.remove(name);
-        }
-        headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
-    }
-    set_tokens(headers, site, &inside.visitor, &inside.grant);
 }
 
 /// Until a tunnel's pass is over or revoked; for ever without a pass. A pass
