@@ -10,7 +10,9 @@
 mod language;
 pub mod moving;
 pub mod own;
+mod press;
 pub mod preview;
+mod small;
 mod template;
 mod words;
 
@@ -24,8 +26,6 @@ use http::header::{
     CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, REFERRER_POLICY,
     REFRESH, VARY, X_CONTENT_TYPE_OPTIONS,
 };
-use minijinja::value::{Serde, Value};
-use minijinja::{Environment, UndefinedBehavior, context};
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::place::Reason;
@@ -35,6 +35,8 @@ use crate::domain::time::millis;
 pub use language::{Language, language};
 pub use words::{Said, Text, said, text};
 
+use press::Press;
+use small::small_style;
 use template::{Hole, Template, push_escaped};
 use words::{Words, push_digits};
 
@@ -397,128 +399,6 @@ fn push_return_to(out: &mut String, path: &str) {
         out.truncate(start);
         out.push('.');
     }
-}
-
-/// Sets words, style and script into the page.
-struct Press {
-    env: Environment<'static>,
-    style: String,
-    script: String,
-}
-
-impl Press {
-    fn new() -> Self {
-        let mut env = Environment::new();
-        env.set_undefined_behavior(UndefinedBehavior::Strict);
-        Self { env, style: style(), script: script(include_str!("../../web/waiting/waiting.js")) }
-    }
-
-    fn waiting(&self, language: Language, view: View) -> Template {
-        let words = Words::of(language);
-        let page = context! {
-            lang => language.tag(),
-            languages => Language::ALL.map(|language| (language.tag(), language.name())),
-            style => self.style.as_str(),
-            script => self.script.as_str(),
-            now => view.name(),
-            in_line => view.is_in_line(),
-            is_over => view.is_over(),
-            said => Serde(words.state.said(view.name())),
-            states => words.state.json(),
-            ..Serde(words)
-        };
-        self.set("page.html", include_str!("../../web/waiting/page.html"), page)
-    }
-
-    fn error(&self, language: Language, kind: ErrorKind) -> Template {
-        let words = Words::of(language);
-        let said = kind.said(words);
-        let (href, action) = match kind {
-            ErrorKind::BadRequest => ("/", &words.error.home),
-            _ => ("", &words.error.again),
-        };
-        let page = context! {
-            lang => language.tag(),
-            style => self.style.as_str(),
-            said => Serde(said),
-            href,
-            action,
-        };
-        self.set("error.html", include_str!("../../web/waiting/error.html"), page)
-    }
-
-    fn set(&self, name: &str, source: &str, page: Value) -> Template {
-        let text = self.env.render_named_str(name, source, page);
-        let text = text.expect("the embedded pages fit their words: a test renders them all");
-        Template::parse(&text).expect("the embedded pages have only known holes: a test renders them all")
-    }
-}
-
-/// Names of the script's own that go out as one letter, in the order of their use.
-const PRIVATE: [&str; 26] = [
-    "answer",
-    "strangers",
-    "request",
-    "response",
-    "truth",
-    "failures",
-    "arriveAt",
-    "shown",
-    "drawnAt",
-    "soonest",
-    "turnTo",
-    "joined",
-    "count",
-    "board",
-    "later",
-    "retry",
-    "early",
-    "timer",
-    "dueAt",
-    "inLine",
-    "painted",
-    "expected",
-    "spokenAt",
-    "askedAt",
-    "showLine",
-    "moveTo",
-];
-/// Names of the style's own.
-const COLOURS: [&str; 9] =
-    ["--accent", "--card", "--glow", "--ink", "--line", "--note", "--on-accent", "--paper", "--quiet"];
-const SHORT: &str = "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-
-/// The script without comments and spaces, its own names cut short.
-fn script(source: &str) -> String {
-    let small = minifier::js::minify(source).expect("our own script: a test sets every page").to_string();
-    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
-    let mut out = String::with_capacity(small.len());
-    let mut rest = small.as_str();
-    while let Some(start) = rest.find(is_part) {
-        let (before, word) = rest.split_at(start);
-        let (word, after) = word.split_at(word.find(|c| !is_part(c)).unwrap_or(word.len()));
-        let short = PRIVATE.iter().position(|name| *name == word).map(|n| &SHORT[n..=n]);
-        out.extend([before, short.unwrap_or(word)]);
-        rest = after;
-    }
-    out + rest
-}
-
-/// The style without comments and spaces.
-fn small_style() -> String {
-    let source = include_str!("../../web/waiting/style.css");
-    minifier::css::minify(source).expect("our own style: a test sets every page").to_string()
-}
-
-/// The same, its own names cut short.
-fn style() -> String {
-    shorten(small_style())
-}
-
-fn shorten(style: String) -> String {
-    let shorten =
-        |text: String, (n, name): (usize, &&str)| text.replace(*name, &format!("--{}", &SHORT[n..=n]));
-    COLOURS.iter().enumerate().fold(style, shorten)
 }
 
 /// How a policy names a style or script.

@@ -12,8 +12,9 @@ use minijinja::value::{Serde, Value};
 use minijinja::{Environment, UndefinedBehavior, context};
 use qrcode::{Color, EcLevel, QrCode};
 
+use super::small::shorten;
 use super::words::{Said, Words};
-use super::{Language, Page, Pages, View, csp, shorten};
+use super::{Language, Page, Pages, View, csp};
 
 const NAME: &str = "move.html";
 /// Modules of white around the picture (ISO/IEC 18004, 9.1).

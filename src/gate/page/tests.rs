@@ -218,27 +218,6 @@ fn a_view_shows_its_own_words_and_knows_the_others() {
 }
 
 #[test]
-fn names_that_are_cut_short_are_the_scripts_own() {
-    let source = minifier::js::minify(include_str!("../../../web/waiting/waiting.js")).unwrap().to_string();
-    let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
-    for name in PRIVATE {
-        let free = |&(at, _): &(usize, &str)| {
-            let around = (source[..at].chars().next_back(), source[at + name.len()..].chars().next());
-            !around.0.is_some_and(is_part) && !around.1.is_some_and(is_part)
-        };
-        let uses: Vec<_> = source.match_indices(name).filter(free).collect();
-        assert!(uses.len() > 1, "{name} is used");
-        for (at, _) in uses {
-            let (before, after) = (&source[..at], &source[at + name.len()..]);
-            let line = &source[at.saturating_sub(30)..(at + 40).min(source.len())];
-            assert!(!before.ends_with('.') || before.ends_with("..."), "a property: {line}");
-            assert!(!after.starts_with(':') || before.ends_with('?'), "a key: {line}");
-            assert!(before.matches('\'').count() % 2 == 0, "in a string: {line}");
-        }
-    }
-}
-
-#[test]
 fn every_reason_has_a_view_and_every_view_its_name() {
     for reason in ['e', 'm', 'p', 'l', 'r', 'c', 'd'].map(|code| Reason::from_code(code).unwrap()) {
         assert_eq!(View::of(reason).name(), reason.name(), "the script goes by the status's `reason`");
