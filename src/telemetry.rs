@@ -76,6 +76,7 @@ pub struct Metrics {
     capacity: IntGaugeVec,
     losses: IntGaugeVec,
     view_bytes: IntGaugeVec,
+    shared: IntGaugeVec,
     skew: IntGaugeVec,
     slow_calls: IntGauge,
     dropped: Dropped,
@@ -116,6 +117,11 @@ impl Metrics {
             losses: gauge(
                 "usher_room_losses_total",
                 "How often the store had lost the line or its end.",
+                &["room"],
+            ),
+            shared: gauge(
+                "usher_room_shared_passes_total",
+                "Passes that this gate ended because copies of them were used in turns.",
                 &["room"],
             ),
             skew: gauge(
@@ -162,6 +168,7 @@ impl Metrics {
         let as_i64 = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         self.degraded.with_label_values(&[name]).set(i64::from(view.degraded));
         self.view_bytes.with_label_values(&[name]).set(as_i64(view.rank.memory() as u64));
+        self.shared.with_label_values(&[name]).set(as_i64(room.shared_passes()));
         self.slow_calls.set(as_i64(room.slow_calls()));
         let Some(standing) = &view.standing else { return };
         let inside = standing.called + standing.active;

@@ -5,6 +5,8 @@
 //! so are passes whose next generation is due. The rule is
 //! [`crate::domain::binding`]'s.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use dashmap::DashMap;
 use dashmap::mapref::one::RefMut;
 use parking_lot::Mutex;
@@ -51,6 +53,8 @@ struct Next {
 pub(super) struct Copies {
     known: DashMap<Key, Known>,
     unsent: Mutex<Vec<Key>>,
+    /// Passes that ended here because copies of them were used in turns.
+    shared: AtomicU64,
 }
 
 impl Copies {
@@ -183,6 +187,12 @@ impl Room {
             .is_some_and(|rotation| self.copies.is_old(sealed, now, rotation) && !self.view.load().degraded)
     }
 
+    /// Passes that this gate ended because copies of them were used in turns.
+    #[must_use]
+    pub fn shared_passes(&self) -> u64 {
+        self.copies.shared.load(Ordering::Relaxed)
+    }
+
     /// Whether a newer copy of the pass than this one was shown here.
     #[must_use]
     pub fn is_outdone(&self, sealed: &SealedPass) -> bool {
@@ -214,6 +224,7 @@ impl Room {
             Ok(Some(Claim::Given(generation))) => generation,
             Ok(Some(Claim::Shared)) => {
                 if self.end(caller.visitor, Some(&inside.pass), Reason::Revoked).await.is_ok() {
+                    self.copies.shared.fetch_add(1, Ordering::Relaxed);
                     tracing::info!(
                         room = %name, number = inside.pass.number.0,
                         "copies of one pass are used in turns: it is ended"

@@ -82,6 +82,8 @@ async fn a_copied_cookie_that_is_used_in_turns_ends_the_pass_for_both() {
     assert_eq!(devices[0].get("/x").await.status, 429);
     assert_eq!(app.count(), seen, "nothing of it reaches the app");
     assert!(gate.log().contains("copies of one pass"), "{}", gate.log());
+    let metrics = gate.admin("GET", "/metrics", "").await.text();
+    assert!(metrics.contains("usher_room_shared_passes_total{room=\"main\"} 1\n"), "{metrics}");
 }
 
 #[tokio::test]
