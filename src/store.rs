@@ -154,8 +154,14 @@ pub trait Store: Send + Sync + 'static {
     async fn put_back(&self, room: &RoomName, back: &PutBack) -> Result<(), StoreError>;
 
     /// Visitors who want in, in the order of their arrival; one answer each.
-    /// While the line comes back the unknown get no place and stay unknown.
-    async fn join(&self, room: &RoomName, arrivals: &[(VisitorId, Intent)]) -> Result<Vec<Turn>, StoreError>;
+    /// While the line comes back, and when it is behind what the caller knew or
+    /// another, the unknown get no place and stay unknown.
+    async fn join(
+        &self,
+        room: &RoomName,
+        known: Option<&Known>,
+        arrivals: &[(VisitorId, Intent)],
+    ) -> Result<Vec<Turn>, StoreError>;
 
     /// Visitors who show up without wanting a new place; one answer each.
     async fn look(&self, room: &RoomName, visitors: &[VisitorId]) -> Result<Vec<Turn>, StoreError>;

@@ -303,11 +303,27 @@ impl Line {
     ///
     /// Repeating it changes nothing. A called visitor claims its pass by this.
     pub fn join(&mut self, visitor: VisitorId, intent: Intent, now: Timestamp) -> Turn {
+        self.join_for(None, visitor, intent, now)
+    }
+
+    /// The same through a gate that knew the line up to here. Where it is behind
+    /// that, its next number may have been given before: nobody new joins, as
+    /// while it comes back.
+    pub fn join_for(
+        &mut self,
+        known: Option<&Known>,
+        visitor: VisitorId,
+        intent: Intent,
+        now: Timestamp,
+    ) -> Turn {
         let now = self.clock(now);
         match self.arrive(visitor, now) {
             Turn::Unknown => {}
             Turn::Ended { .. } if intent == Intent::Rejoin => {}
             turn => return turn,
+        }
+        if known.is_some_and(|known| !self.is_as_known(known)) {
+            return Turn::Unknown;
         }
         let turn = self.enter(visitor, now);
         self.debug_check();

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
-use super::Room;
+use super::{Room, recovery};
 use crate::domain::id::{PlaceNumber, VisitorId};
 use crate::domain::place::{Intent, Turn};
 use crate::domain::time::Timestamp;
@@ -148,11 +148,41 @@ pub(super) async fn catch_up(room: &Room) -> Result<(), StoreError> {
         if group.is_empty() {
             return Ok(());
         }
-        if let Err(why) = room.store.join(&room.config().name, &group).await {
-            room.arrivals.missed.lock().put_back(group);
-            return Err(why);
+        let turns = match join(room, &group).await {
+            Ok(turns) => turns,
+            Err(why) => {
+                room.arrivals.missed.lock().put_back(group);
+                return Err(why);
+            }
+        };
+        let missed = group.into_iter().zip(turns).filter(|(_, turn)| *turn == Turn::Unknown);
+        let missed: Vec<_> = missed.map(|(arrival, _)| arrival).collect();
+        if !missed.is_empty() {
+            room.arrivals.missed.lock().put_back(missed);
+            return Err(line_first());
         }
     }
+}
+
+/// Asks for numbers of a line that is not behind what this gate knows of it: after a
+/// failover this may meet a copy from before sooner than the tick does.
+async fn join(room: &Room, arrivals: &[(VisitorId, Intent)]) -> Result<Vec<Turn>, StoreError> {
+    let known = recovery::seen(room, &room.view());
+    let turns = room.store.join(&room.config().name, known.as_ref(), arrivals).await?;
+    let given = turns.iter().filter_map(|turn| match turn {
+        Turn::Waiting { number, .. } => Some(*number),
+        Turn::Admitted(pass) => Some(pass.number),
+        _ => None,
+    });
+    if let Some((known, last)) = known.zip(given.max()) {
+        room.memory.saw(known.epoch, last);
+    }
+    Ok(turns)
+}
+
+/// What those are told who can have no place yet.
+fn line_first() -> StoreError {
+    StoreError::Away("the line comes back first".into())
 }
 
 /// Answers a group by three calls at most: those who look, those who had a place,
@@ -186,7 +216,7 @@ async fn serve(room: &Room, group: Vec<Arrival>) {
     }
     let wishes: Vec<_> =
         joining.iter().filter_map(|a| a.wish.intent().map(|intent| (a.visitor, intent))).collect();
-    let turns = room.store.join(&name, &wishes).await;
+    let turns = join(room, &wishes).await;
     answer(room, joining, turns);
 }
 
@@ -215,7 +245,7 @@ fn answer(room: &Room, group: Vec<Arrival>, turns: Result<Vec<Turn>, StoreError>
             if let Some(intent) = arrival.wish.intent() {
                 room.arrivals.missed.lock().remember(arrival.visitor, intent);
             }
-            let _ = arrival.answer.send(Err(StoreError::Away("the line comes back first".into())));
+            let _ = arrival.answer.send(Err(line_first()));
             continue;
         }
         // The visitor may have gone away meanwhile; its place stands.

@@ -152,15 +152,24 @@ pub(super) fn known(room: &Room, state: &State) -> Option<Known> {
     if told_of.is_some() {
         return told_of.clone();
     }
+    let known = seen(room, &view).filter(|known| known.epoch == state.epoch)?;
+    let recoveries = state.recoveries.max(state.told);
+    Some(Known { log_seq: state.log_seq, recoveries, lot: view.lot(), ..known })
+}
+
+/// How far the line had come by the view and the places that were seen here: what a
+/// store must not be behind to give anybody a number. Without the draw, for who joins
+/// a line that lost only that is too late for it all the same.
+pub(super) fn seen(room: &Room, view: &View) -> Option<Known> {
     // After a clear the last word is of the line before.
-    let standing = view.standing.as_ref().filter(|s| s.epoch == view.epoch && s.epoch == state.epoch)?;
+    let standing = view.standing.as_ref().filter(|standing| standing.epoch == view.epoch)?;
     let seen = room.memory.highest.load(Ordering::Relaxed) + 1;
     Some(Known {
         epoch: view.epoch,
         next: standing.next.max(PlaceNumber(seen)),
-        log_seq: state.log_seq,
-        recoveries: state.recoveries.max(state.told),
-        lot: view.lot(),
+        log_seq: standing.log_seq,
+        recoveries: standing.recoveries,
+        lot: None,
     })
 }
 

@@ -109,8 +109,13 @@ impl<S: Store> Store for Watched<S> {
         self.store.put_back(room, back).await
     }
 
-    async fn join(&self, room: &RoomName, arrivals: &[(VisitorId, Intent)]) -> Result<Vec<Turn>, StoreError> {
-        self.store.join(room, arrivals).await
+    async fn join(
+        &self,
+        room: &RoomName,
+        known: Option<&Known>,
+        arrivals: &[(VisitorId, Intent)],
+    ) -> Result<Vec<Turn>, StoreError> {
+        self.store.join(room, known, arrivals).await
     }
 
     async fn look(&self, room: &RoomName, visitors: &[VisitorId]) -> Result<Vec<Turn>, StoreError> {

@@ -113,9 +113,15 @@ impl Store for MemoryStore {
         self.with(room, |room, now| room.line.put_back(back, now))
     }
 
-    async fn join(&self, room: &RoomName, arrivals: &[(VisitorId, Intent)]) -> Result<Vec<Turn>, StoreError> {
+    async fn join(
+        &self,
+        room: &RoomName,
+        known: Option<&Known>,
+        arrivals: &[(VisitorId, Intent)],
+    ) -> Result<Vec<Turn>, StoreError> {
         self.with(room, |room, now| {
-            arrivals.iter().map(|&(visitor, intent)| room.line.join(visitor, intent, now)).collect()
+            let mut join = |&(visitor, intent)| room.line.join_for(known, visitor, intent, now);
+            arrivals.iter().map(&mut join).collect()
         })
     }
 

@@ -229,14 +229,21 @@ impl Store for RedisStore {
         self.act(room, &self.scripts.put_back, wire::put_back(back)).await.map(drop)
     }
 
-    async fn join(&self, room: &RoomName, arrivals: &[(VisitorId, Intent)]) -> Result<Vec<Turn>, StoreError> {
+    async fn join(
+        &self,
+        room: &RoomName,
+        known: Option<&Known>,
+        arrivals: &[(VisitorId, Intent)],
+    ) -> Result<Vec<Turn>, StoreError> {
         let mut turns = Vec::with_capacity(arrivals.len());
+        let epoch = known.map_or_else(String::new, |known| known.epoch.to_string());
         for chunk in chunks(arrivals) {
             let arg = |&(visitor, intent)| {
                 let intent = if intent == Intent::Rejoin { "r" } else { "j" };
                 [Arg::Visitor(visitor), Arg::Text(intent)]
             };
-            let reply = self.act(room, &self.scripts.join, chunk.iter().flat_map(arg).collect()).await?;
+            let args = wire::known(known, &epoch).into_iter().chain(chunk.iter().flat_map(arg));
+            let reply = self.act(room, &self.scripts.join, args.collect()).await?;
             turns.extend(wire::turns(&reply)?);
         }
         Ok(turns)

@@ -167,6 +167,41 @@ async fn a_copy_from_before_admits_nobody_twice_and_gives_no_number_twice() {
     second.until_state("admitted").await;
 }
 
+#[tokio::test]
+async fn who_joins_a_copy_from_before_that_no_gate_has_looked_at_yet_gets_nobody_elses_number() {
+    if skipped() {
+        return;
+    }
+    let redis = RedisServer::start_with(&["--enable-debug-command", "local"]);
+    let app = FakeApp::start().await;
+    let store = format!("kind = \"redis\"\nurl = \"{}\"", redis.url());
+    let slow = settings(&store, &app, "capacity = 1").replacen("tick = \"100ms\"", "tick = \"1s\"", 1);
+    let gate = TestGate::start(&slow).await;
+    gate.act("pause").await;
+    let mut early = gate.client();
+    early.stand().await;
+    redis.command(&["SAVE"]);
+    let (mut late, mut newcomer) = (Vec::new(), gate.client());
+    for number_of in 2..=6 {
+        let mut visitor = gate.client();
+        assert_eq!(number(&visitor.stand().await), number_of);
+        late.push(visitor);
+    }
+    newcomer.get("/queue/status").await;
+    // A failover that no connection notices, and a moment until the gate looks by itself.
+    redis.command(&["DEBUG", "RELOAD", "NOSAVE"]);
+    let told = newcomer.get("/queue/status").await.json();
+    assert!(told["number"].is_null(), "{told}");
+    let mut everybody: Vec<&mut Client> = late.iter_mut().collect();
+    everybody.extend([&mut early, &mut newcomer]);
+    come_back(&[&gate], &mut everybody).await;
+    for (visitor, place) in [&mut early].into_iter().chain(&mut late).zip(1..) {
+        let status = visitor.status().await;
+        assert_eq!((number(&status), status["position"].as_u64()), (place, Some(place)), "{status}");
+    }
+    assert_eq!(number(&newcomer.until_status("a place", |s| s["number"].is_u64()).await), 7);
+}
+
 /// A gate that stood still through a change and the loss of it speaks last; `lose`
 /// takes the line back to where it was before the change. `more`: another change at
 /// once, before the gate that knows has looked at the store again, if it can.

@@ -57,11 +57,16 @@ impl Store for Faulty {
         self.lines.put_back(room, back).await
     }
 
-    async fn join(&self, room: &RoomName, arrivals: &[(VisitorId, Intent)]) -> Result<Vec<Turn>, StoreError> {
+    async fn join(
+        &self,
+        room: &RoomName,
+        known: Option<&Known>,
+        arrivals: &[(VisitorId, Intent)],
+    ) -> Result<Vec<Turn>, StoreError> {
         if self.is_silent.load(Ordering::Relaxed) {
             return Err(StoreError::Away("as the test asked".into()));
         }
-        self.lines.join(room, arrivals).await
+        self.lines.join(room, known, arrivals).await
     }
 
     async fn look(&self, room: &RoomName, visitors: &[VisitorId]) -> Result<Vec<Turn>, StoreError> {
@@ -211,7 +216,7 @@ impl World {
     async fn join(&self, visitors: impl Iterator<Item = u64>) {
         let name = self.room.config().name.clone();
         let arrivals: Vec<_> = visitors.map(|n| (visitor(n), Intent::Join)).collect();
-        self.store.join(&name, &arrivals).await.expect("joined");
+        self.store.join(&name, None, &arrivals).await.expect("joined");
     }
 }
 
@@ -284,6 +289,45 @@ async fn a_revoked_pass_is_remembered_until_it_would_have_ended() {
     }
     assert!(world.room.revoked.is_empty(), "it is over by itself");
     assert!(!is_good(&world));
+}
+
+/// Joins through the gate, which serves while it waits.
+async fn arrive(world: &World, n: u64) -> Result<Turn, StoreError> {
+    tokio::select! {
+        answer = world.room.join(visitor(n), Intent::Join, true) => answer,
+        () = arrivals::run(&world.room) => unreachable!("it runs for ever"),
+    }
+}
+
+#[tokio::test]
+async fn a_copy_from_before_gives_no_number_again_and_who_asked_for_one_is_not_forgotten() {
+    let mut world = World::new("capacity = 1\nbatch = 1\npoll = { min = \"0s\", max = \"2s\" }");
+    world.step().await.expect("opened");
+    let number = async |world: &World, n| match arrive(world, n).await {
+        Ok(Turn::Waiting { number, .. }) => number.0,
+        turn => panic!("{turn:?}"),
+    };
+    for n in 1..=3 {
+        assert_eq!(number(&world, n).await, n, "nobody shows it again");
+    }
+    let seen = recovery::seen(&world.room, &world.room.view()).expect("this line");
+    assert_eq!(seen.next, PlaceNumber(4), "it counts all the same");
+    // Six more were given, and between two ticks the store falls back to before that.
+    world.room.memory.saw(seen.epoch, PlaceNumber(9));
+    assert_eq!(number(&world, 1).await, 1, "who has a place there has it");
+    for n in [4, 5] {
+        let answer = arrive(&world, n).await;
+        assert!(matches!(answer, Err(StoreError::Away(_))), "{answer:?}");
+    }
+    world.step().await.expect("a tick");
+    assert!(world.room.is_coming_back(), "the gate notices by itself");
+    for _ in 0..8 {
+        world.clock.advance(SECOND);
+        world.step().await.expect("a tick");
+    }
+    assert!(!world.room.is_coming_back());
+    let numbers = [number(&world, 6).await, number(&world, 5).await, number(&world, 4).await];
+    assert_eq!(numbers, [12, 11, 10], "in the order in which they first came");
 }
 
 #[tokio::test]

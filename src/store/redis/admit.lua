@@ -89,11 +89,7 @@ local function call_waiting(most)
 end
 
 -- Another line, or one that lost its end: nobody is admitted from that.
-if ARGV[2] then
-  local next, log_seq = tonumber(ARGV[3]), tonumber(ARGV[4])
-  if ARGV[2] ~= room.epoch or next > count('next') or log_seq > count('log_seq')
-    or ARGV[5] and not room.drawn then return report(0) end
-end
+if ARGV[2] and not is_as_known(ARGV[2], ARGV[3], ARGV[4], ARGV[5]) then return report(0) end
 if is_coming_back(now) then return report(0) end
 if count('recovering_until') > 0 then
   call('HDEL', ROOM, 'recovering_until', 'out_below')

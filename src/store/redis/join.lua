@@ -1,7 +1,12 @@
--- ARGV: time, then a visitor and its intent ('j' join, 'r' rejoin) each.
+-- ARGV: time; when the caller knew the line, its epoch, its next number, the last entry
+-- of its log and whether the draw took place ('1'), else '' four times; then a visitor
+-- and its intent ('j' join, 'r' rejoin) each.
 
 if not room.epoch then return false end
 now = clock()
+-- The next number of a line that lost its end may have been given before.
+local takes_nobody_new = is_coming_back(now)
+  or ARGV[2] ~= '' and not is_as_known(ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1')
 
 local function may_overflow()
   return is_set('overflow') and not is_shut(now)
@@ -26,7 +31,7 @@ local function straight_in(visitor)
 end
 
 local function enter(visitor)
-  if is_coming_back(now) then return { 'U' } end
+  if takes_nobody_new then return { 'U' } end
   freeze(now)
   if takes_nobody(now) then return { 'C' } end
   if may_overflow() then return straight_in(visitor) end
@@ -36,7 +41,7 @@ local function enter(visitor)
 end
 
 local turns = {}
-for i = 2, #ARGV, 2 do
+for i = 6, #ARGV, 2 do
   local turn = arrive(ARGV[i])
   if turn[1] == 'U' or turn[1] == 'E' and ARGV[i + 1] == 'r' then turn = enter(ARGV[i]) end
   turns[#turns + 1] = turn

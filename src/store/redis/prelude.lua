@@ -91,5 +91,11 @@ local function clock()
   return now
 end
 
+-- Whether this is the line that a gate knew, and not behind that; see Line::is_as_known.
+local function is_as_known(epoch, next, log_seq, drawn)
+  return epoch == room.epoch and tonumber(next) <= count('next') and tonumber(log_seq) <= count('log_seq')
+    and (not drawn or room.drawn)
+end
+
 -- Whether the line comes back from a loss; see Line::recall.
 local function is_coming_back(now) return now < count('recovering_until') end

@@ -13,7 +13,7 @@ use redis::{RedisWrite, ToRedisArgs, Value};
 use super::super::{LogPage, Overrides, Report, StoreError};
 use crate::domain::draw::Draw;
 use crate::domain::id::{Epoch, PlaceNumber, VisitorId};
-use crate::domain::line::{LogEntry, PutBack, Settings, Standing, Totals};
+use crate::domain::line::{Known, LogEntry, PutBack, Settings, Standing, Totals};
 use crate::domain::opening::Rescheduled;
 use crate::domain::pass::Pass;
 use crate::domain::place::{Reason, Turn};
@@ -91,6 +91,13 @@ pub(super) fn settings(settings: &Settings) -> Vec<Arg<'static>> {
         ("gather_from", instant(settings.opening.map(|opening| opening.gather_from))),
     ];
     fields.into_iter().flat_map(|(name, value)| [Arg::Text(name), value]).collect()
+}
+
+/// How far a gate that joins visitors knew the line; `epoch` is that line's.
+pub(super) fn known<'a>(known: Option<&Known>, epoch: &'a str) -> [Arg<'a>; 4] {
+    let Some(known) = known else { return [(); 4].map(|()| Arg::Text("")) };
+    let drawn = if known.lot.is_some() { "1" } else { "" };
+    [Arg::Text(epoch), Arg::Number(known.next.0), Arg::Number(known.log_seq), Arg::Text(drawn)]
 }
 
 /// What a gate remembers of a lost line.

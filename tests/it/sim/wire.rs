@@ -200,16 +200,22 @@ impl Store for Wire {
         over!(self, store, [room, back], store.put_back(&room, &back))
     }
 
-    async fn join(&self, room: &RoomName, arrivals: &[(VisitorId, Intent)]) -> Result<Vec<Turn>, StoreError> {
+    async fn join(
+        &self,
+        room: &RoomName,
+        known: Option<&Known>,
+        arrivals: &[(VisitorId, Intent)],
+    ) -> Result<Vec<Turn>, StoreError> {
+        let known = known.cloned();
         if self.bug == Some(Bug::JoinsTwice) {
             for &(visitor, _) in arrivals {
                 // A line that never asks whether somebody is in it already.
                 over!(self, store, [room], store.end(&room, visitor, Reason::Evicted))?;
             }
             let anew: Vec<_> = arrivals.iter().map(|&(visitor, _)| (visitor, Intent::Rejoin)).collect();
-            return over!(self, store, [room, anew], store.join(&room, &anew));
+            return over!(self, store, [room, known, anew], store.join(&room, known.as_ref(), &anew));
         }
-        over!(self, store, [room, arrivals], store.join(&room, &arrivals))
+        over!(self, store, [room, known, arrivals], store.join(&room, known.as_ref(), &arrivals))
     }
 
     async fn look(&self, room: &RoomName, visitors: &[VisitorId]) -> Result<Vec<Turn>, StoreError> {

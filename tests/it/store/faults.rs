@@ -39,7 +39,7 @@ async fn unhurried_store_at(url: &str) -> RedisStore {
 }
 
 async fn join(store: &RedisStore, n: u16) -> Result<Turn, StoreError> {
-    store.join(&room(), &[(visitor(n), Intent::Join)]).await.map(|mut turns| turns.remove(0))
+    store.join(&room(), None, &[(visitor(n), Intent::Join)]).await.map(|mut turns| turns.remove(0))
 }
 
 /// The number, once Redis answers in time: it syncs to a busy disk in some tests.

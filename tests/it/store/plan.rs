@@ -34,6 +34,8 @@ pub(crate) enum Step {
     SetForward(Duration),
     Open(Settings),
     Join(Vec<(VisitorId, Intent)>),
+    /// Through a gate that knew the line up to here.
+    JoinFor(Known, Vec<(VisitorId, Intent)>),
     Look(Vec<VisitorId>),
     /// Number, and ms by which the time it was seen is before (or after) now.
     Seen(Vec<(PlaceNumber, i64)>),
@@ -88,7 +90,8 @@ impl Step {
         match self {
             Self::Pass(_) | Self::SetBack(_) | Self::SetForward(_) => String::new(),
             Self::Open(settings) => told(&store.open(room, Epoch(3), settings).await),
-            Self::Join(arrivals) => told(&store.join(room, arrivals).await),
+            Self::Join(arrivals) => told(&store.join(room, None, arrivals).await),
+            Self::JoinFor(known, arrivals) => told(&store.join(room, Some(known), arrivals).await),
             Self::Look(visitors) => told(&store.look(room, visitors).await),
             Self::Seen(signs) => {
                 let at = |ago: i64| clock.now().as_millis().saturating_add_signed(-ago);
@@ -333,7 +336,8 @@ impl Dice {
             60 => Step::Admit,
             61 => Step::Drawn,
             62..=63 => Step::AdmitFor(self.known()),
-            64..=103 => Step::Join(self.few(|dice| (dice.visitor(), Intent::Join))),
+            64..=99 => Step::Join(self.few(|dice| (dice.visitor(), Intent::Join))),
+            100..=103 => Step::JoinFor(self.known(), self.few(|dice| (dice.visitor(), Intent::Rejoin))),
             104..=113 => Step::Join(self.few(|dice| (dice.visitor(), Intent::Rejoin))),
             114..=130 => Step::Look(self.few(Self::visitor)),
             131..=138 => Step::Show(self.visitor(), self.upto(6), self.rotation()),

@@ -51,6 +51,8 @@ enum Bug {
     LostPlacesStayLost,
     /// What gates remember of those who were out is not kept.
     WhoWasOutComesBack,
+    /// A line that is behind what a gate knew gives numbers all the same.
+    NumbersAreGivenTwice,
     /// Nobody waits for the opening.
     DoorsAreAlwaysOpen,
     /// The capacity stays however the app fares.
@@ -73,7 +75,7 @@ enum Bug {
     EveryCopyIsGood,
 }
 
-const BUGS: [Bug; 21] = [
+const BUGS: [Bug; 22] = [
     Bug::JoinIsNotIdempotent,
     Bug::ArrivalsAreReversed,
     Bug::TickActsTwice,
@@ -85,6 +87,7 @@ const BUGS: [Bug; 21] = [
     Bug::RoomIsNeverMade,
     Bug::LostPlacesStayLost,
     Bug::WhoWasOutComesBack,
+    Bug::NumbersAreGivenTwice,
     Bug::DoorsAreAlwaysOpen,
     Bug::EveryWordIsGood,
     Bug::ClockIsBelieved,
@@ -258,7 +261,12 @@ impl Store for Faulty {
         self.inner.put_back(room, back).await
     }
 
-    async fn join(&self, room: &RoomName, arrivals: &[(VisitorId, Intent)]) -> Result<Vec<Turn>, StoreError> {
+    async fn join(
+        &self,
+        room: &RoomName,
+        known: Option<&Known>,
+        arrivals: &[(VisitorId, Intent)],
+    ) -> Result<Vec<Turn>, StoreError> {
         let mut arrivals = arrivals.to_vec();
         if self.bug == Bug::ArrivalsAreReversed {
             arrivals.reverse();
@@ -269,7 +277,8 @@ impl Store for Faulty {
                 *intent = Intent::Rejoin;
             }
         }
-        let mut turns = self.inner.join(room, &arrivals).await?;
+        let known = known.filter(|_| self.bug != Bug::NumbersAreGivenTwice);
+        let mut turns = self.inner.join(room, known, &arrivals).await?;
         if self.bug == Bug::ArrivalsAreReversed {
             turns.reverse();
         }

@@ -122,7 +122,7 @@ async fn a_line_goes_on_after_a_failover() {
     let store = RedisStore::new(connected(&url, None).await, &fresh_prefix());
     until("opened", DEADLINE, async || store.open(&room(), Epoch(1), &patient()).await.ok()).await;
     for v in 1..=5 {
-        let join = async || store.join(&room(), &[(visitor(v), Intent::Join)]).await.ok();
+        let join = async || store.join(&room(), None, &[(visitor(v), Intent::Join)]).await.ok();
         until("joined", DEADLINE, join).await;
     }
     let caught_up = async || (master.info("slave0").contains("state=online")).then_some(());
@@ -134,7 +134,7 @@ async fn a_line_goes_on_after_a_failover() {
     sentinel.command(&["SENTINEL", "SET", "mymaster", "down-after-milliseconds", "300"]);
     master.kill();
     let waiting = until("the replica is master", DEADLINE, async || {
-        store.join(&room(), &[(visitor(6), Intent::Join)]).await.ok()?;
+        store.join(&room(), None, &[(visitor(6), Intent::Join)]).await.ok()?;
         store.waiting(&room(), PlaceNumber(0), 99).await.ok()
     })
     .await;
@@ -142,7 +142,7 @@ async fn a_line_goes_on_after_a_failover() {
 }
 
 async fn join(store: &RedisStore, n: u16, v: u16) -> Option<u64> {
-    let turns = store.join(&room_of(n), &[(visitor(v), Intent::Join)]).await;
+    let turns = store.join(&room_of(n), None, &[(visitor(v), Intent::Join)]).await;
     turns.ok().map(|turns| number(&turns[0]))
 }
 

@@ -30,7 +30,7 @@ async fn what_is_over_is_forgotten() {
     // The next number begins a hundred, so none is kept half.
     let everybody: Vec<_> = (0..399).map(visitor).collect();
     let arrivals: Vec<_> = everybody.iter().map(|&visitor| (visitor, Intent::Join)).collect();
-    store.join(&room(), &arrivals).await.expect("joined");
+    store.join(&room(), None, &arrivals).await.expect("joined");
     store.admit(&room(), None).await.expect("admitted");
     store.look(&room(), &everybody[..60]).await.expect("claimed");
     for &visitor in everybody[..5].iter().chain(&everybody[200..210]) {
@@ -53,7 +53,7 @@ async fn what_a_failed_script_left_behind_goes() {
     }
     let server = RedisServer::start();
     let (store, clock) = store(&server, settings()).await;
-    store.join(&room(), &[(visitor(1), Intent::Join)]).await.expect("joined");
+    store.join(&room(), None, &[(visitor(1), Intent::Join)]).await.expect("joined");
     store.admit(&room(), None).await.expect("admitted");
     let turn = store.look(&room(), &[visitor(1)]).await.expect("claimed").remove(0);
     // As if the claim had stopped before its last step.
@@ -75,7 +75,7 @@ async fn a_line_of_an_older_version_keeps_its_places_until_they_are_silent() {
     let server = RedisServer::start();
     let (store, clock) = store(&server, Settings { paused: true, ..settings() }).await;
     let line: Vec<_> = (1..=3).map(|n| (visitor(n), Intent::Join)).collect();
-    store.join(&room(), &line).await.expect("joined");
+    store.join(&room(), None, &line).await.expect("joined");
     server.command(&["DEL", "usher:{main}:heard", "usher:{main}:pages"]);
     for (number, at) in [("1", "1"), ("2", "2"), ("3", "3")] {
         server.command(&["ZADD", "usher:{main}:seen", at, &format!("{number:0>14}")]);
@@ -106,7 +106,7 @@ async fn a_waiter_costs_less_than_two_hundred_bytes() {
     let before = memory();
     for start in (0..WAITERS).step_by(500) {
         let arrivals: Vec<_> = (start..start + 500).map(|n| (scattered(n), Intent::Join)).collect();
-        store.join(&room(), &arrivals).await.expect("joined");
+        store.join(&room(), None, &arrivals).await.expect("joined");
         clock.advance(Duration::from_millis(37));
     }
     let each = (memory() - before) / WAITERS;

@@ -162,7 +162,7 @@ impl World {
     }
 
     pub(crate) async fn arrive(&self, n: u16, intent: Intent) -> Turn {
-        self.store.join(&room(), &[(visitor(n), intent)]).await.expect("joined").remove(0)
+        self.store.join(&room(), None, &[(visitor(n), intent)]).await.expect("joined").remove(0)
     }
 
     pub(crate) async fn join(&self, n: u16) -> Turn {
@@ -176,7 +176,7 @@ impl World {
     /// Many at once, in this order.
     pub(crate) async fn join_all(&self, visitors: impl IntoIterator<Item = u16>) -> Vec<Turn> {
         let arrivals: Vec<_> = visitors.into_iter().map(|n| (visitor(n), Intent::Join)).collect();
-        self.store.join(&room(), &arrivals).await.expect("joined")
+        self.store.join(&room(), None, &arrivals).await.expect("joined")
     }
 
     pub(crate) async fn look(&self, n: u16) -> Turn {
@@ -258,8 +258,8 @@ impl World {
 pub(crate) async fn expect_no_room(store: &dyn Store, room: &RoomName) {
     let gone = Err(StoreError::NoRoom);
     let number = PlaceNumber(1);
-    assert_eq!(store.join(room, &[(visitor(1), Intent::Join)]).await.map(drop), gone);
-    assert_eq!(store.join(room, &[]).await.map(drop), gone);
+    assert_eq!(store.join(room, None, &[(visitor(1), Intent::Join)]).await.map(drop), gone);
+    assert_eq!(store.join(room, None, &[]).await.map(drop), gone);
     assert_eq!(store.look(room, &[visitor(1)]).await.map(drop), gone);
     assert_eq!(store.seen(room, &[(number, START)]).await, gone);
     assert_eq!(store.make_room(room).await, gone);

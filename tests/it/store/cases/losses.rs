@@ -1,9 +1,12 @@
 //! What a store has lost, and what comes back of it.
 
+use std::sync::Arc;
+
+use usher::domain::draw::Draw;
 use usher::domain::id::{Epoch, PlaceNumber};
-use usher::domain::line::{Known, PutBack};
+use usher::domain::line::{Known, Lot, PutBack};
 use usher::domain::pass::Pass;
-use usher::domain::place::{Reason, Turn};
+use usher::domain::place::{Intent, Reason, Turn};
 
 use crate::store::world::{SECOND, START, World, room, settings, visitor};
 
@@ -13,6 +16,10 @@ async fn lost(world: &mut World) {
     let standing = world.reopen(5, 10, 4).await;
     assert_eq!((standing.epoch.0, standing.next.0, standing.log_seq), (5, 10, 4));
     assert_eq!((standing.recoveries, standing.recovering_until), (1, START + SECOND * 20));
+}
+
+fn known(epoch: u64, next: u64, log_seq: u64) -> Known {
+    Known { epoch: Epoch(epoch), next: PlaceNumber(next), log_seq, recoveries: 0, lot: None }
 }
 
 fn waiting(number: u64) -> Turn {
@@ -118,7 +125,7 @@ pub(super) async fn a_line_that_is_behind_is_brought_up_and_gives_no_number_twic
     world.open(settings()).await;
     world.join_all(1..=3).await;
     // A gate has seen six numbers, and number 2 admitted.
-    let known = Known { epoch: Epoch(7), next: PlaceNumber(7), log_seq: 1, recoveries: 0, lot: None };
+    let known = known(7, 7, 1);
     let report = world.store.admit(&room(), Some(&known)).await.expect("told");
     assert_eq!(
         (report.standing.admitted, report.standing.tick),
@@ -132,6 +139,32 @@ pub(super) async fn a_line_that_is_behind_is_brought_up_and_gives_no_number_twic
     world.pass(SECOND * 20);
     world.join(9).await;
     assert_eq!(world.waiting().await, [1, 3, 5, 7]);
+}
+
+pub(super) async fn a_line_that_is_behind_gives_no_number_before_it_is_brought_up(mut world: World) {
+    let join = async |world: &World, n, intent, known: &Known| {
+        world.store.join(&room(), Some(known), &[(visitor(n), intent)]).await.expect("asked").remove(0)
+    };
+    world.open(settings()).await;
+    world.join_all(1..=2).await;
+    world.end(1, Reason::Left).await;
+    assert_eq!(join(&world, 3, Intent::Join, &known(7, 3, 1)).await, waiting(3), "as it was, and not behind");
+    assert_eq!(join(&world, 4, Intent::Join, &known(7, 3, 1)).await, waiting(4), "further by now");
+    for known in [known(7, 6, 1), known(7, 5, 2), known(8, 5, 1)] {
+        assert_eq!(join(&world, 5, Intent::Join, &known).await, Turn::Unknown, "nobody new: {known:?}");
+        assert_eq!(join(&world, 1, Intent::Rejoin, &known).await, Turn::Unknown, "nor again: {known:?}");
+        assert_eq!(
+            join(&world, 2, Intent::Join, &known).await,
+            waiting(2),
+            "who has a place has it: {known:?}"
+        );
+    }
+    assert_eq!(world.waiting().await, [2, 3, 4]);
+    let frozen = Draw::new([7; 32], PlaceNumber(5), |_| true);
+    let lot = Some(Lot { draw: Arc::new(frozen), turns: Vec::new(), whole: true });
+    let drawn = Known { lot, ..known(7, 5, 1) };
+    assert_eq!(join(&world, 5, Intent::Join, &drawn).await, Turn::Unknown, "it lost its draw");
+    assert_eq!(join(&world, 5, Intent::Join, &known(7, 5, 1)).await, waiting(5));
 }
 
 pub(super) async fn a_line_that_nobody_lost_does_not_come_back(mut world: World) {
