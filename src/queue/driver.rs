@@ -123,8 +123,9 @@ async fn come_back(room: &Room, state: &mut State, report: Report) -> Result<Dur
     if standing.epoch != room.view().epoch {
         room.heartbeats.clear();
         room.handed.clear();
-        (state.epoch, state.log_seq) = (standing.epoch, standing.log_seq);
+        (state.epoch, state.log_seq) = (standing.epoch, 0);
     }
+    follow_revoked(room, state, &standing).await?;
     room.view.rcu(|view| {
         let same = view.epoch == standing.epoch;
         View {
@@ -194,9 +195,7 @@ async fn snapshot(room: &Room, state: &mut State, standing: &Standing) -> Result
     }
     rank.leave_range(PlaceNumber(after.0 + 1), standing.next);
     rank.forget_front();
-    for pass in room.store.revoked(&name).await? {
-        room.revoke_here(&pass);
-    }
+    read_revoked(room).await?;
     room.heartbeats.clear();
     if standing.epoch != state.epoch {
         room.memory.clear(standing.epoch);
@@ -209,6 +208,32 @@ async fn snapshot(room: &Room, state: &mut State, standing: &Standing) -> Result
     (state.epoch, state.log_seq) = (standing.epoch, standing.log_seq);
     (state.recoveries, state.told) = (standing.recoveries, standing.recoveries);
     Ok(Arc::new(rank))
+}
+
+async fn read_revoked(room: &Room) -> Result<(), StoreError> {
+    for pass in room.store.revoked(&room.config().name).await? {
+        room.revoke_here(&pass);
+    }
+    Ok(())
+}
+
+/// Reads of the log, while the line comes back, which passes ended: other gates put back
+/// those of which this one had not heard. The bitmap is read anew when the line stands.
+async fn follow_revoked(room: &Room, state: &mut State, standing: &Standing) -> Result<(), StoreError> {
+    while state.log_seq < standing.log_seq {
+        let page = room.store.log(&room.config().name, state.log_seq, ENTRIES).await?;
+        let LogPage::Entries(entries) = page else {
+            read_revoked(room).await?;
+            state.log_seq = standing.log_seq;
+            break;
+        };
+        let Some(&(last, _)) = entries.last() else { break };
+        for pass in entries.iter().flat_map(|(_, entry)| &entry.revoked) {
+            room.revoke_here(pass);
+        }
+        state.log_seq = last;
+    }
+    Ok(())
 }
 
 /// Brings the bitmap up to the report's log entry.

@@ -202,6 +202,40 @@ async fn who_joins_a_copy_from_before_that_no_gate_has_looked_at_yet_gets_nobody
     assert_eq!(number(&newcomer.until_status("a place", |s| s["number"].is_u64()).await), 7);
 }
 
+#[tokio::test]
+async fn a_pass_that_was_given_back_is_soon_dead_at_a_gate_that_missed_it_and_the_store_forgot() {
+    if skipped() {
+        return;
+    }
+    let (mut redis, app) = (RedisServer::start(), FakeApp::start().await);
+    let store = format!("kind = \"redis\"\nurl = \"{}\"", redis.url());
+    let slow = "poll = { min = \"0s\", max = \"30s\" }";
+    let slow = settings(&store, &app, "capacity = 2").replacen(POLL, slow, 1);
+    let (a, b) = (TestGate::start(&slow).await, TestGate::start(&slow).await);
+    let [mut leaver, mut stayer] = [a.admitted().await, a.admitted().await];
+    let [mut left, mut stayed] = [&leaver, &stayer].map(|client| client.clone().at(b.address()));
+    b.after_two_ticks().await;
+    redis.command(&["SAVE"]);
+    b.signal("STOP");
+    leaver.leave().await;
+    a.after_two_ticks().await;
+    redis.kill();
+    redis.restart();
+    until("the loss is noticed", DEADLINE, || async {
+        (a.room("main").await["degraded"] == true).then_some(())
+    })
+    .await;
+    b.signal("CONT");
+    until("it is dead there, too", DEADLINE, || {
+        let mut left = left.clone();
+        async move { (left.get("/x").await.status == 429).then_some(()) }
+    })
+    .await;
+    assert_eq!(b.room("main").await["degraded"], true, "long before the line stands");
+    assert_eq!((stayer.get("/x").await.status, stayed.get("/x").await.status), (200, 200));
+    assert_ne!(left.get("/x").await.status, 200);
+}
+
 /// A gate that stood still through a change and the loss of it speaks last; `lose`
 /// takes the line back to where it was before the change. `more`: another change at
 /// once, before the gate that knows has looked at the store again, if it can.

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use super::{Line, Lot, Place};
+use super::{Line, LogEntry, Lot, Place};
 use crate::domain::id::{Epoch, PlaceNumber, VisitorId};
 use crate::domain::pass::Pass;
 use crate::domain::place::{Reason, Turn};
@@ -181,9 +181,14 @@ impl Line {
                 }
             }
             PutBack::Revoked(passes) => {
+                let mut entry = LogEntry::default();
                 for &pass in passes.iter().filter(|pass| now < pass.expires_at) {
+                    if !self.revoked.has(&pass) {
+                        entry.revoked.push(pass);
+                    }
                     self.revoke_again(pass, now);
                 }
+                self.append(entry);
             }
             PutBack::Handed(handed) => {
                 for &(number, to) in handed {

@@ -331,6 +331,37 @@ async fn a_copy_from_before_gives_no_number_again_and_who_asked_for_one_is_not_f
 }
 
 #[tokio::test]
+async fn a_pass_that_ended_at_another_gate_is_dead_here_while_the_line_comes_back() {
+    let mut world = World::new("capacity = 9\nbatch = 9\npoll = { min = \"0s\", max = \"30s\" }");
+    world.step().await.expect("opened");
+    world.join(1..4).await;
+    world.clock.advance(SECOND);
+    world.step().await.expect("a tick");
+    let (name, epoch) = (world.room.config().name.clone(), world.room.view().epoch);
+    let turns = world.store.look(&name, &[1, 2, 3].map(visitor)).await.expect("looked");
+    let passes: Vec<_> = turns
+        .into_iter()
+        .map(|turn| if let Turn::Admitted(pass) = turn { pass } else { panic!("{turn:?}") })
+        .collect();
+    world.step().await.expect("a tick");
+    let good =
+        |world: &World| passes.iter().filter(|p| world.room.admits(epoch, p, world.clock.now())).count();
+    assert_eq!(good(&world), 3);
+    // Another gate knew more of the log, of which the store has nothing any more.
+    let standing = world.store.admit(&name, None).await.expect("a report").standing;
+    let settings = world.room.view().settings.clone();
+    let known = Known { epoch, next: standing.next, log_seq: standing.log_seq + 2, recoveries: 0, lot: None };
+    world.store.reopen(&name, &known, SECOND * 60, &settings).await.expect("reopened");
+    for (ended, pass) in passes.iter().enumerate() {
+        assert_eq!(good(&world), 3 - ended);
+        world.store.put_back(&name, &PutBack::Revoked(vec![*pass])).await.expect("told");
+        world.step().await.expect("a round");
+        assert!(world.room.is_coming_back());
+        assert_eq!(good(&world), 2 - ended, "at the next round");
+    }
+}
+
+#[tokio::test]
 async fn what_is_told_without_an_answer_of_the_store_says_so() {
     let mut world = World::new("capacity = 1\nbatch = 1");
     world.step().await.expect("opened");

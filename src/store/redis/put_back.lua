@@ -59,10 +59,12 @@ function act.passes(...)
   for i = 1, #passes, 4 do let_back(passes[i], passes[i + 1], passes[i + 2], passes[i + 3]) end
 end
 
--- A copy from before has a pass that was given back, or taken.
-local function revoke_again(number, issued, ends)
+-- A copy from before has a pass that was given back, or taken; those not known yet as
+-- such go to `news`.
+local function revoke_again(number, issued, ends, news)
   if now >= tonumber(ends) then return end
-  call('ZADD', REVOKED, ends, number .. ' ' .. issued)
+  local is_new = call('ZADD', REVOKED, ends, number .. ' ' .. issued) == 1
+  if is_new then news[#news + 1] = number .. ':' .. issued .. ':' .. ends end
   local visitor = call('HGET', HOLDERS, number)
   if not visitor then return end
   local kind, _, note = find(visitor)
@@ -75,7 +77,9 @@ end
 
 function act.revoked(...)
   local passes = { ... }
-  for i = 1, #passes, 3 do revoke_again(passes[i], passes[i + 1], passes[i + 2]) end
+  local news = {}
+  for i = 1, #passes, 3 do revoke_again(passes[i], passes[i + 1], passes[i + 2], news) end
+  append({}, news)
 end
 
 function act.handed(...)

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use usher::domain::draw::Draw;
 use usher::domain::id::{Epoch, PlaceNumber};
-use usher::domain::line::{Known, Lot, PutBack};
+use usher::domain::line::{Known, LogEntry, Lot, PutBack};
 use usher::domain::pass::Pass;
 use usher::domain::place::{Intent, Reason, Turn};
+use usher::store::LogPage;
 
 use crate::store::world::{SECOND, START, World, room, settings, visitor};
 
@@ -94,7 +95,10 @@ pub(super) async fn a_pass_that_was_given_back_is_not_good_again(mut world: Worl
     let newer = Pass { issued_at: other.issued_at + SECOND, ..other };
     world.put_back(PutBack::Revoked(vec![pass, newer])).await;
     world.put_back(PutBack::Passes(vec![(visitor(1), pass)])).await;
+    world.put_back(PutBack::Revoked(vec![pass])).await;
     assert_eq!(world.standing().await.active, 1, "one was given back, the other is another pass");
+    let told = LogEntry { revoked: vec![pass, newer], ..LogEntry::default() };
+    assert_eq!(world.log(4, 9).await, LogPage::Entries(vec![(5, told)]), "gates are told, and once");
     let turn = world.look(1).await;
     assert!(matches!(turn, Turn::Ended { reason: Reason::Completed, .. }), "{turn:?}");
     assert_eq!(world.look(2).await, Turn::Admitted(other));
