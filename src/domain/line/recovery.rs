@@ -223,15 +223,17 @@ impl Line {
         }
     }
 
-    /// A copy from before has a pass that was given back, or taken.
+    /// A copy from before has a pass that was given back, or taken; or it has the
+    /// visitor on the way to that pass, which would give it another.
     fn revoke_again(&mut self, pass: Pass, now: Timestamp) {
         self.revoked.insert(pass);
         let Some(holder) = self.holder(pass.number) else { return };
-        let is_it = |place: &Place| matches!(place, Place::Inside(p) if p.issued_at == pass.issued_at);
-        if self.places.get(&holder).is_some_and(is_it) {
-            self.remove(holder);
-            self.finish(holder, pass.number, Reason::Completed, now, false);
+        let is_other = |place: &Place| matches!(place, Place::Inside(p) if p.issued_at != pass.issued_at);
+        if self.places.get(&holder).is_some_and(is_other) {
+            return;
         }
+        self.remove(holder);
+        self.finish(holder, pass.number, Reason::Completed, now, false);
     }
 
     /// Ends the recovery when its window is over; `true` while it goes on.

@@ -59,20 +59,23 @@ function act.passes(...)
   for i = 1, #passes, 4 do let_back(passes[i], passes[i + 1], passes[i + 2], passes[i + 3]) end
 end
 
--- A copy from before has a pass that was given back, or taken; those not known yet as
--- such go to `news`.
+-- A copy from before has a pass that was given back, or taken; or it has the visitor
+-- on the way to that pass, which would give it another. Those not known yet as such
+-- go to `news`.
 local function revoke_again(number, issued, ends, news)
   if now >= tonumber(ends) then return end
   local is_new = call('ZADD', REVOKED, ends, number .. ' ' .. issued) == 1
   if is_new then news[#news + 1] = number .. ':' .. issued .. ':' .. ends end
   local visitor = call('HGET', HOLDERS, number)
+    or call('ZRANGEBYSCORE', RETURNING, number, number)[1]
+    or call('ZRANGEBYSCORE', WAITING, number, number)[1]
   if not visitor then return end
-  local kind, _, note = find(visitor)
-  if kind ~= 'I' or note ~= issued then return end
+  local kind, had, note = find(visitor)
+  if had ~= tonumber(number) or kind == 'E' or kind == 'I' and note ~= issued then return end
   finish({ visitor }, { number }, 'c', { now }, { '0' })
   call('HDEL', HOLDERS, number)
   call('HDEL', BOUND, number)
-  call('ZREM', PASSES, visitor)
+  call('ZREM', ({ W = WAITING, R = RETURNING, C = CALLED, I = PASSES })[kind], visitor)
 end
 
 function act.revoked(...)

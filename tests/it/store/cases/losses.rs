@@ -106,6 +106,29 @@ pub(super) async fn a_pass_that_was_given_back_is_not_good_again(mut world: Worl
     assert_eq!(revoked, [pass, newer], "and no gate takes it");
 }
 
+pub(super) async fn who_gave_a_pass_back_gets_no_other_where_a_copy_has_it_before_that(mut world: World) {
+    world.open(settings()).await;
+    world.join_all(1..=4).await;
+    world.tick().await;
+    let standing = world.reopen(7, 9, 4).await;
+    assert_eq!((standing.called, standing.waiting), (2, 2), "a copy from before");
+    // Two of them came in and left since.
+    let pass = |number| Pass {
+        number: PlaceNumber(number),
+        issued_at: START + SECOND,
+        expires_at: START + SECOND * 100,
+    };
+    world.put_back(PutBack::Revoked(vec![pass(1), pass(3), pass(5)])).await;
+    for n in [1, 3] {
+        let turn = world.look(n).await;
+        assert!(matches!(turn, Turn::Ended { reason: Reason::Completed, .. }), "{n}: {turn:?}");
+    }
+    let standing = world.standing().await;
+    assert_eq!((standing.called, standing.active, standing.waiting), (1, 0, 1));
+    assert!(matches!(world.look(2).await, Turn::Admitted(_)));
+    assert_eq!(world.look(4).await, waiting(4));
+}
+
 pub(super) async fn a_pass_that_was_prolonged_after_a_copy_keeps_its_end(mut world: World) {
     world.open(settings()).await;
     world.join_all(1..=2).await;
