@@ -24,7 +24,7 @@ use crate::domain::pass::Pass;
 use crate::domain::place::{Intent, Reason, Turn};
 use crate::domain::time::Timestamp;
 
-pub use memory::MemoryStore;
+pub use memory::{Lines, MemoryStore};
 pub use redis::RedisStore;
 
 /// What went wrong, as the choices a caller has.

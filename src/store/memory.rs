@@ -21,6 +21,7 @@ use crate::domain::pass::Pass;
 use crate::domain::place::{Intent, Reason, Turn};
 use crate::domain::time::Timestamp;
 
+#[derive(Clone)]
 struct Room {
     line: Line,
     base: Settings,
@@ -32,6 +33,10 @@ impl Room {
         Report { standing, overrides: self.overrides.clone() }
     }
 }
+
+/// Every room of a store as it was at one moment; none by default.
+#[derive(Clone, Default)]
+pub struct Lines(HashMap<RoomName, Room>);
 
 /// The embedded store.
 pub struct MemoryStore {
@@ -45,6 +50,17 @@ impl MemoryStore {
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { beats: Beats::new(clock.clone()), clock, rooms: Mutex::default() }
+    }
+
+    /// Its rooms as they are now, as a replica has them.
+    #[must_use]
+    pub fn lines(&self) -> Lines {
+        Lines(self.rooms.lock().clone())
+    }
+
+    /// Other rooms stand in the place of its own, as after a failover.
+    pub fn replace(&self, lines: Lines) {
+        *self.rooms.lock() = lines.0;
     }
 
     fn with<T>(&self, room: &RoomName, act: impl FnOnce(&mut Room, Timestamp) -> T) -> Result<T, StoreError> {

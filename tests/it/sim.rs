@@ -3,16 +3,19 @@
 //! the swarm's rules over what it saw.
 //!
 //! Everything depends on one seed. `USHER_SEED=7 cargo test --test it sim::one`
-//! replays a seed, `USHER_SEEDS=2000` runs so many of them.
+//! replays a seed, `USHER_VISITOR=3` with it prints what that visitor saw, and
+//! `USHER_SEEDS=2000` runs so many of them, from `USHER_FROM` on.
 
 mod app;
 mod fleet;
 mod host;
+mod losses;
 mod way;
 mod wire;
 mod world;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use usher::swarm::check::Rule;
 
@@ -45,12 +48,18 @@ pub enum Bug {
     RetriesPosts,
     /// Keys that were retired are believed.
     AcceptsRetiredKeys,
+    /// Nobody gets its place again in a line that was lost.
+    KeepsLossesLost,
+    /// A clock that is set takes the line along.
+    BelievesTheClock,
 }
 
 /// Tasks of the network, the crowd, and what breaks things.
 const NETWORK: usher::rehearsal::world::Group = usher::rehearsal::world::Group(0);
 const CROWD: usher::rehearsal::world::Group = usher::rehearsal::world::Group(1);
 const CHAOS: usher::rehearsal::world::Group = usher::rehearsal::world::Group(2);
+
+const REPLAY: &str = "cargo test --locked --test it -- --ignored --nocapture sim::one";
 
 /// Seeds that `make test` runs.
 const SEEDS: u64 = 200;
@@ -62,19 +71,19 @@ fn number(name: &str) -> Option<u64> {
 }
 
 /// Runs seeds on every core until `stop` says so; the outcomes in no order.
-fn run_seeds(count: u64, bug: Option<Bug>, stop: impl Fn(u64, &Outcome) -> bool + Sync) {
-    let next = AtomicU64::new(0);
+fn run_seeds(seeds: Range<u64>, bug: Option<Bug>, stop: impl Fn(u64, &Outcome) -> bool + Sync) {
+    let next = AtomicU64::new(seeds.start);
     let cores = std::thread::available_parallelism().map_or(1, usize::from).min(4);
     std::thread::scope(|scope| {
         for _ in 0..cores {
             scope.spawn(|| {
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= count {
+                    if seed >= seeds.end {
                         return;
                     }
                     if stop(seed, &simulate(seed, bug)) {
-                        next.store(count, Ordering::Relaxed);
+                        next.store(seeds.end, Ordering::Relaxed);
                     }
                 }
             });
@@ -94,13 +103,22 @@ fn soak_thousands_of_seeds_are_clean() {
 }
 
 fn are_clean(count: u64) {
-    run_seeds(count, None, |seed, outcome| {
-        assert!(
-            outcome.is_clean(),
-            "{outcome}\nreplay: USHER_SEED={seed} cargo test --locked --test it -- --ignored --nocapture sim::one"
-        );
+    let (stayed, moved, unclean) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let from = number("USHER_FROM").unwrap_or(0);
+    run_seeds(from..from + count, None, |seed, outcome| {
+        stayed.fetch_add(outcome.kept.stayed, Ordering::Relaxed);
+        moved.fetch_add(outcome.kept.moved, Ordering::Relaxed);
+        if !outcome.is_clean() {
+            unclean.fetch_add(1, Ordering::Relaxed);
+            eprintln!("{outcome}\nreplay: USHER_SEED={seed} {REPLAY}");
+        }
         false
     });
+    assert_eq!(unclean.into_inner(), 0, "seeds of {count} from {from} in which something broke");
+    let (stayed, moved) = (stayed.into_inner(), moved.into_inner());
+    eprintln!("of those who waited when the line was lost {stayed} kept their places, {moved} did not");
+    let is_enough = stayed > 100 || count < SEEDS;
+    assert!(is_enough && stayed >= 19 * moved, "{stayed} kept their places, {moved} did not");
 }
 
 #[test]
@@ -108,6 +126,9 @@ fn are_clean(count: u64) {
 fn one() {
     let outcome = simulate(number("USHER_SEED").unwrap_or(0), None);
     eprintln!("{outcome}");
+    if let Some(visitor) = number("USHER_VISITOR") {
+        eprintln!("{}", outcome.of(visitor as usize));
+    }
     assert!(outcome.is_clean());
 }
 
@@ -123,13 +144,18 @@ fn a_seed_replays_exactly() {
 
 /// The bug is caught, by one of these rules, within [`SEEDS`] seeds.
 fn caught(bug: Bug, rules: &[Rule]) {
-    let found = std::sync::atomic::AtomicBool::new(false);
-    run_seeds(SEEDS, Some(bug), |_, outcome| {
-        let is_caught = rules.iter().any(|&rule| outcome.verdict.findings.count(rule) > 0);
-        found.fetch_or(is_caught, Ordering::Relaxed);
-        is_caught
+    shows(bug, |outcome| rules.iter().any(|&rule| outcome.verdict.findings.count(rule) > 0));
+}
+
+/// The bug shows within [`SEEDS`] seeds.
+fn shows(bug: Bug, is_seen: impl Fn(&Outcome) -> bool + Sync) {
+    let found = AtomicBool::new(false);
+    run_seeds(0..SEEDS, Some(bug), |_, outcome| {
+        let is_seen = is_seen(outcome);
+        found.fetch_or(is_seen, Ordering::Relaxed);
+        is_seen
     });
-    assert!(found.into_inner(), "{bug:?} was not caught by {rules:?} in {SEEDS} seeds");
+    assert!(found.into_inner(), "{bug:?} was not seen in {SEEDS} seeds");
 }
 
 #[test]
@@ -190,4 +216,22 @@ fn a_request_that_is_sent_to_the_app_again_is_caught() {
 #[test]
 fn a_retired_key_that_is_believed_is_caught() {
     caught(Bug::AcceptsRetiredKeys, &[Rule::AdmittedFirst]);
+}
+
+#[test]
+fn places_that_stay_lost_are_caught() {
+    let (stayed, moved) = (AtomicU64::new(0), AtomicU64::new(0));
+    run_seeds(0..SEEDS / 4, Some(Bug::KeepsLossesLost), |_, outcome| {
+        stayed.fetch_add(outcome.kept.stayed, Ordering::Relaxed);
+        moved.fetch_add(outcome.kept.moved, Ordering::Relaxed);
+        false
+    });
+    let (stayed, moved) = (stayed.into_inner(), moved.into_inner());
+    assert!(stayed < 19 * moved, "{stayed} kept their places, {moved} did not");
+}
+
+#[test]
+fn a_store_that_believes_a_clock_that_was_set_is_caught() {
+    // Set back, its time stands still, and with it the line.
+    shows(Bug::BelievesTheClock, |outcome| outcome.stuck > 0);
 }

@@ -17,11 +17,11 @@ use usher::queue::Room;
 use usher::rehearsal::door::Door;
 use usher::rehearsal::world::{Group, World};
 
-use super::Bug;
 use super::app::App;
 use super::host::Host;
 use super::way::Rings;
 use super::wire::{Weather, Wire};
+use super::{Bug, CHAOS};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Things go wrong until then.
@@ -88,6 +88,43 @@ impl Fleet {
         let pause = self.dice.lock().random_range(5..60);
         self.world.sleep(SECOND * pause).await;
         *self.rings.lock() = Arc::new(Rings::new(1, &self.room.name, self.bug));
+    }
+
+    /// Loses the line, or its end, now and then.
+    pub async fn lose(self: Arc<Self>) {
+        let (world, fleet) = (self.world.clone(), Arc::clone(&self));
+        world.clone().spawn(CHAOS, async move {
+            while world.elapsed() < STORM {
+                fleet.host.copy();
+                world.sleep(SECOND).await;
+            }
+        });
+        loop {
+            let (pause, copy) = {
+                let mut dice = self.dice.lock();
+                (dice.random_range(5..40), dice.random_bool(0.6).then(|| dice.random_range(0..8)))
+            };
+            self.world.sleep(SECOND * pause).await;
+            if self.world.elapsed() > STORM {
+                return;
+            }
+            self.host.lose(&self.room.name, copy).await;
+        }
+    }
+
+    /// Sets the clock of the store's machine now and then.
+    pub async fn set_clock(self: Arc<Self>) {
+        loop {
+            let (pause, ahead_ms) = {
+                let mut dice = self.dice.lock();
+                (dice.random_range(5..30), [3_600_000, 20_000, 4_000][dice.random_range(0..3)])
+            };
+            self.world.sleep(SECOND * pause).await;
+            if self.world.elapsed() > STORM {
+                return;
+            }
+            self.host.set_clock(self.dice.lock().random_range(-ahead_ms..ahead_ms));
+        }
     }
 
     /// Starts a gate; the receiver fails when its process is over.
