@@ -70,6 +70,8 @@ async fn cut(look: &Db) -> i64 {
 #[tokio::test]
 async fn what_was_given_up_is_nobody_elses_error() {
     let Some((db, look)) = open().await else { return };
+    assert!(use_all(&db).await.is_empty());
+    let before = sessions(&look).await;
     give_up_on(sqlx::query(FAILS_LATE).execute(db.read())).await;
     let mut tx = db.begin().await.expect("begins");
     give_up_on(sqlx::query(FAILS_LATE).execute(&mut *tx)).await;
@@ -79,6 +81,9 @@ async fn what_was_given_up_is_nobody_elses_error() {
     until(async || (number(look.read(), busy).await == 0).then_some(())).await;
     let failed = use_all(&db).await;
     assert!(failed.is_empty(), "{failed:?}");
+    let after = sessions(&look).await;
+    let lost = before.iter().filter(|session| !after.contains(session)).count();
+    assert!(lost <= 2, "{lost} were closed for it");
 }
 
 #[tokio::test]
