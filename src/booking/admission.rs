@@ -275,7 +275,7 @@ impl Booking {
     }
 
     async fn offer_view(&self, layout: &Layout) -> Result<OfferView, Problem> {
-        let seats = self.holds.seats(layout, self.now()).await?;
+        let seats = self.holds.shown(layout, self.now()).await?;
         let count = |wanted| {
             let found = seats.statuses.iter().filter(|status| **status == wanted).count();
             u32::try_from(found).unwrap_or(u32::MAX)

@@ -221,7 +221,7 @@ impl Booking {
     }
 
     async fn event_view(&self, layout: &Layout) -> Result<EventView, Problem> {
-        let seats = self.holds.seats(layout, self.now()).await?;
+        let seats = self.holds.shown(layout, self.now()).await?;
         let mut free = vec![0_u32; layout.sections.len()];
         for (chair, status) in layout.chairs.iter().zip(&seats.statuses) {
             free[chair.section] += u32::from(*status == SeatStatus::Available);

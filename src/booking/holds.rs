@@ -7,6 +7,7 @@
 mod api;
 mod heal;
 mod redis;
+mod shown;
 mod store;
 
 use std::collections::VecDeque;
@@ -27,6 +28,7 @@ pub use api::{
     __path_extend, __path_hold, __path_release, BestOf, Extended, HoldView, NewHold, extend, hold, release,
 };
 pub use redis::RedisHolds;
+pub use shown::BY_DATABASE;
 pub use store::{HoldStore, HoldStoreError, Kept, MemoryHolds, Seats};
 
 /// The holds of every event.
@@ -41,6 +43,8 @@ pub struct Holds {
     doubts: Mutex<VecDeque<Doubt>>,
     /// What the store has told.
     told: heal::Told,
+    /// What is shown while it is away.
+    said: shown::Said,
 }
 
 /// A hold that nobody may use, to be undone when the store answers.
@@ -79,6 +83,7 @@ impl Holds {
             loading: tokio::sync::Mutex::default(),
             doubts: Mutex::default(),
             told: heal::Told::default(),
+            said: shown::Said::default(),
         }
     }
 
@@ -269,6 +274,7 @@ impl Holds {
     /// Drops a removed event.
     pub async fn forget(&self, event: &EventId) {
         self.told.forget(event);
+        self.said.forget(event).await;
         if let Err(error) = self.store.forget(event).await {
             tracing::warn!(%error, %event, "the hold store keeps a removed event");
         }

@@ -26,7 +26,7 @@ use crate::domain::seat::{SeatIndex, SeatStatus};
 pub struct Plan<'a> {
     /// Which shape of the event this is; grows when seats, names or prices change.
     layout: i64,
-    /// As in `/seats`: grows with every change of a seat.
+    /// As in `/seats`: grows with every change of a seat; 0 while holds are not known.
     version: u64,
     /// The most seats that one hold may have.
     max_seats: usize,

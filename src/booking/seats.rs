@@ -1,6 +1,7 @@
 //! Every seat of an event and how it stands.
 //!
-//! Answered from the hold store, which the database's sales were loaded into.
+//! Answered from the hold store, which the database's sales were loaded into; while
+//! that is away, from the database, without holds.
 //! A body is kept under its version: while nothing changes, a crowd that looks
 //! costs one comparison each.
 
@@ -16,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use super::events::Layout;
-use super::holds::Seats;
+use super::holds::{BY_DATABASE, Seats};
 use super::pass::ThroughGate;
 use super::problem::{Code, Path, Problem, Query};
 use super::{Booking, STOCK};
@@ -45,7 +46,7 @@ pub struct SeatView<'a> {
 /// Seats by section, row and number.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SeatList<'a> {
-    /// Grows with every change.
+    /// Grows with every change; 0 while holds are not known, only what is sold or being paid for.
     version: u64,
     seats: Vec<SeatView<'a>>,
 }
@@ -80,9 +81,13 @@ impl Bodies {
         render: impl FnOnce(&Layout, &Seats) -> Vec<u8>,
     ) -> Result<Response, Problem> {
         let layout = booking.layout(id).await?;
-        let seats = booking.holds.seats(&layout, booking.now()).await?;
+        let seats = booking.holds.shown(&layout, booking.now()).await?;
         if seats.statuses.len() < layout.chairs.len() {
             return Err(Problem::new(Code::Unavailable).retry_after(1));
+        }
+        if seats.version == BY_DATABASE {
+            let common = [(header::CACHE_CONTROL, "no-store"), (header::CONTENT_TYPE, "application/json")];
+            return Ok((common, render(&layout, &seats)).into_response());
         }
         let edition = (layout.number, seats.version, form);
         let tag = format!("\"{}-{}-{form}\"", edition.0, edition.1);

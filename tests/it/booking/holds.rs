@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
+use usher::booking::SAMPLE_EVENT;
 use usher::booking::holds::{HoldStore as _, MemoryHolds, RedisHolds};
 use usher::domain::order::AccountId;
 use usher::domain::seat::floor::{Changes, KEPT_CHANGES, Wanted};
@@ -223,6 +224,43 @@ async fn without_redis_holds_are_refused_and_come_back_by_themselves() {
     let payment = fan.clone().patient().pay(&order).await.expect(202);
     assert_eq!(fan.paid(&payment).await.json["status"], "COMPLETED", "the hold was kept");
     office.assert_sound().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_redis_seats_are_shown_as_the_database_has_them() {
+    if skipped() {
+        return;
+    }
+    for database in [Database::File, Database::Postgres] {
+        let mut redis = RedisServer::start();
+        let Some(office) = office(&redis, database).await else { continue };
+        let fan = office.fan(1_000_000).await;
+        assert_eq!(fan.buy(&["A-1-1"]).await.json["status"], "COMPLETED");
+        fan.hold(&["A-1-2"]).await.expect(201);
+        let get = async |path: &str| office.client.get(&format!("/api/events/{SAMPLE_EVENT}{path}")).await;
+        let whole = get("/seats").await.expect(200);
+        assert!(whole.json["version"].as_u64() > Some(0) && whole.header("etag").is_some());
+        redis.kill();
+        for path in ["/seats", "/plan"] {
+            let shown = get(path).await.expect(200);
+            assert_eq!(
+                (&shown.json["version"], shown.header("etag")),
+                (&json!(0), None),
+                "holds are not known"
+            );
+        }
+        assert_eq!(office.status("A-1-1").await, "SOLD");
+        assert_eq!(office.status("A-1-2").await, "AVAILABLE");
+        fan.hold(&["A-1-2"]).await.refused(503, "unavailable");
+        let event = get("").await.expect(200);
+        let all = office.client.get("/api/events").await.expect(200);
+        assert_eq!(all.json["items"][0]["sections"], event.json["sections"]);
+        redis.restart();
+        let again =
+            until(async || Some(get("/seats").await).filter(|answer| answer.header("etag").is_some())).await;
+        assert!(again.json["version"].as_u64() > whole.json["version"].as_u64());
+        assert_eq!(office.status("A-1-1").await, "SOLD");
+    }
 }
 
 /// A stopped server does what it was sent when it wakes: the caller was told "not
