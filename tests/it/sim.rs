@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use usher::swarm::check::Rule;
 
+use losses::Kept;
 use world::{Outcome, simulate};
 
 /// A mistake that a gate or its store could make.
@@ -103,22 +104,30 @@ fn soak_thousands_of_seeds_are_clean() {
 }
 
 fn are_clean(count: u64) {
-    let (stayed, moved, unclean) = (AtomicU64::new(0), AtomicU64::new(0), AtomicU64::new(0));
+    let unclean = AtomicU64::new(0);
     let from = number("USHER_FROM").unwrap_or(0);
-    run_seeds(from..from + count, None, |seed, outcome| {
-        stayed.fetch_add(outcome.kept.stayed, Ordering::Relaxed);
-        moved.fetch_add(outcome.kept.moved, Ordering::Relaxed);
+    let kept = kept_in(from..from + count, None, |seed, outcome| {
         if !outcome.is_clean() {
             unclean.fetch_add(1, Ordering::Relaxed);
             eprintln!("{outcome}\nreplay: USHER_SEED={seed} {REPLAY}");
         }
-        false
     });
     assert_eq!(unclean.into_inner(), 0, "seeds of {count} from {from} in which something broke");
-    let (stayed, moved) = (stayed.into_inner(), moved.into_inner());
-    eprintln!("of those who waited when the line was lost {stayed} kept their places, {moved} did not");
-    let is_enough = stayed > 100 || count < SEEDS;
-    assert!(is_enough && stayed >= 19 * moved, "{stayed} kept their places, {moved} did not");
+    eprintln!("of those who waited when the line was lost: {kept:?}");
+    let is_enough = kept.stayed > 100 || count < SEEDS;
+    assert!(is_enough && kept.stayed >= 19 * kept.moved, "{kept:?}");
+}
+
+/// Runs all of these seeds; what became of those who waited when the line was lost.
+fn kept_in(seeds: Range<u64>, bug: Option<Bug>, look: impl Fn(u64, &Outcome) + Sync) -> Kept {
+    let (stayed, moved) = (AtomicU64::new(0), AtomicU64::new(0));
+    run_seeds(seeds, bug, |seed, outcome| {
+        stayed.fetch_add(outcome.kept.stayed, Ordering::Relaxed);
+        moved.fetch_add(outcome.kept.moved, Ordering::Relaxed);
+        look(seed, outcome);
+        false
+    });
+    Kept { stayed: stayed.into_inner(), moved: moved.into_inner() }
 }
 
 #[test]
@@ -220,14 +229,8 @@ fn a_retired_key_that_is_believed_is_caught() {
 
 #[test]
 fn places_that_stay_lost_are_caught() {
-    let (stayed, moved) = (AtomicU64::new(0), AtomicU64::new(0));
-    run_seeds(0..SEEDS / 4, Some(Bug::KeepsLossesLost), |_, outcome| {
-        stayed.fetch_add(outcome.kept.stayed, Ordering::Relaxed);
-        moved.fetch_add(outcome.kept.moved, Ordering::Relaxed);
-        false
-    });
-    let (stayed, moved) = (stayed.into_inner(), moved.into_inner());
-    assert!(stayed < 19 * moved, "{stayed} kept their places, {moved} did not");
+    let kept = kept_in(0..SEEDS / 4, Some(Bug::KeepsLossesLost), |_, _| ());
+    assert!(kept.stayed < 19 * kept.moved, "{kept:?}");
 }
 
 #[test]
