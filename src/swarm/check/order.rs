@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{Findings, Rule, Seen};
 use crate::domain::id::PlaceNumber;
 use crate::domain::time::Timestamp;
-use crate::swarm::history::{Exchange, Shown, State};
+use crate::swarm::history::{Exchange, Shown, State, Told};
 
 /// A place's first `admitted` answer.
 #[derive(Clone, Copy)]
@@ -19,15 +19,18 @@ pub(super) struct Admission {
 /// (5) An overtaking is sure when somebody who kept polling asked *after* a
 /// later number had its `admitted` in hand, by more than `lag`, and was still
 /// told to wait. Answers given without the store prove nothing: they repeat
-/// what was known before.
+/// what was known before. Nor does a place whose first answers were lost, when the
+/// other came in before one arrived: it may have been called in vain meanwhile.
 pub(super) fn in_order(seen: &Seen<'_>, highest: &[Admission], lag: Duration, findings: &mut Findings) {
     let visitor = seen.visitor;
     for stay in &seen.stays {
+        let unheard_until = unheard_until(stay.kept);
         let overtaken =
             waiting(stay.kept).filter(|(shown, _)| !shown.status.degraded).find_map(|(shown, own)| {
                 let before = highest.partition_point(|a| a.answered_at + lag < shown.sent_at);
                 let other = highest.get(before.checked_sub(1)?)?;
-                (other.number > own).then_some((shown, own, *other))
+                let was_here = unheard_until.is_none_or(|until| until <= other.answered_at);
+                (was_here && other.number > own).then_some((shown, own, *other))
             });
         if let Some((shown, own, other)) = overtaken {
             let (asked, let_in) = (findings.clock(shown.sent_at), findings.clock(other.answered_at));
@@ -40,6 +43,15 @@ pub(super) fn in_order(seen: &Seen<'_>, highest: &[Admission], lag: Duration, fi
             });
         }
     }
+}
+
+/// When the place was first shown, where requests before that had no answer: one of
+/// those may have taken it long ago.
+fn unheard_until(stay: &[Exchange]) -> Option<Timestamp> {
+    let first =
+        stay.iter().position(|exchange| exchange.shown().is_some_and(|s| s.status.number.is_some()))?;
+    let is_lost = |exchange: &Exchange| matches!(exchange.told, Told::Nothing | Told::Trouble);
+    stay[..first].iter().any(is_lost).then(|| stay[first].answered_at)
 }
 
 /// Everybody's first admissions.

@@ -209,6 +209,16 @@ fn rule_5_what_may_be_lag_or_silence_proves_nothing() {
 }
 
 #[test]
+fn rule_5_who_was_called_before_its_first_answer_arrived_was_not_passed_over() {
+    let overtaker = || Script::new().joins(100, 2, 2).admitted(1_000, 2);
+    let lost = |told| Script::new().exchange(0, Asked::Join, told);
+    assert_eq!(broken(vec![lost(Told::Nothing).joins(2_500, 1, 1), overtaker()]), []);
+    assert_eq!(broken(vec![lost(Told::Held).joins(2_500, 1, 1), overtaker()]), [Rule::InOrder]);
+    let heard_before = lost(Told::Nothing).joins(500, 1, 1).waits(1_500, 1, 1).waits(2_500, 1, 1);
+    assert_eq!(broken(vec![heard_before, overtaker()]), [Rule::InOrder]);
+}
+
+#[test]
 fn rule_6_a_position_grows() {
     let grows = Script::new().joins(0, 1, 5).waits(1_000, 1, 3).waits(2_000, 1, 4);
     assert_eq!(broken(vec![grows]), [Rule::PositionsFall]);
