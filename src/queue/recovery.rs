@@ -121,7 +121,8 @@ impl Room {
         let mut told_of = self.memory.told_of.lock();
         // Epochs are instants: of several lines the last is the one that was lost.
         if told_of.as_ref().is_none_or(|known| known.epoch < epoch) {
-            *told_of = Some(Known { epoch, next: PlaceNumber(1), log_seq: 0, recoveries: 0, lot: None });
+            *told_of =
+                Some(Known { epoch, next: PlaceNumber(1), log_seq: 0, claimed: 0, recoveries: 0, lot: None });
         }
         let known = told_of.as_mut().filter(|known| known.epoch == epoch);
         known.is_some_and(|known| {
@@ -168,6 +169,7 @@ pub(super) fn seen(room: &Room, view: &View) -> Option<Known> {
         epoch: view.epoch,
         next: standing.next.max(PlaceNumber(seen)),
         log_seq: standing.log_seq,
+        claimed: standing.totals.claimed,
         recoveries: standing.recoveries,
         lot: None,
     })
@@ -182,6 +184,7 @@ pub(super) fn is_behind(standing: &Standing, known: Option<&Known>) -> bool {
         } else {
             standing.next < known.next
                 || standing.log_seq < known.log_seq
+                || standing.totals.claimed < known.claimed
                 || known.lot.is_some() && !standing.drawn
         }
     })

@@ -160,7 +160,7 @@ impl RedisStore {
         &self,
         room: &RoomName,
         epoch: Epoch,
-        known: [Arg<'_>; 6],
+        known: [Arg<'_>; 7],
         settings: &Settings,
     ) -> Result<Report, StoreError> {
         let epoch = epoch.to_string();
@@ -187,7 +187,7 @@ impl From<CallError> for StoreError {
 #[async_trait]
 impl Store for RedisStore {
     async fn open(&self, room: &RoomName, epoch: Epoch, settings: &Settings) -> Result<Report, StoreError> {
-        let known = [(); 6].map(|()| Arg::Text(""));
+        let known = [(); 7].map(|()| Arg::Text(""));
         self.opened(room, epoch, known, settings).await
     }
 
@@ -203,9 +203,9 @@ impl Store for RedisStore {
             Some((frozen, lot)) => (Arg::Number(*frozen), Arg::Bytes(lot)),
             None => (Arg::Text(""), Arg::Text("")),
         };
-        let [next, log_seq, recoveries, window] =
-            [known.next.0, known.log_seq, known.recoveries, millis(window)].map(Arg::Number);
-        let known_line = [next, log_seq, recoveries, window, frozen, lot];
+        let [next, log_seq, claimed, recoveries, window] =
+            [known.next.0, known.log_seq, known.claimed, known.recoveries, millis(window)].map(Arg::Number);
+        let known_line = [next, log_seq, claimed, recoveries, window, frozen, lot];
         self.opened(room, known.epoch, known_line, settings).await
     }
 
@@ -278,7 +278,8 @@ impl Store for RedisStore {
         let epoch = known.map(|known| known.epoch.to_string());
         let (mut args, asked) = (Vec::new(), self.beats.ask());
         if let (Some(known), Some(epoch)) = (known, &epoch) {
-            args.extend([Arg::Text(epoch), Arg::Number(known.next.0), Arg::Number(known.log_seq)]);
+            args.push(Arg::Text(epoch));
+            args.extend([known.next.0, known.log_seq, known.claimed].map(Arg::Number));
             if let Some(lot) = &known.lot {
                 args.push(Arg::Number(u64::from(lot.whole)));
                 args.extend(lot.turns.iter().map(|number| Arg::Number(number.0)));

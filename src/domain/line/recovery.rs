@@ -25,6 +25,8 @@ pub struct Known {
     pub next: PlaceNumber,
     /// The last entry of its log.
     pub log_seq: u64,
+    /// Passes claimed in it: a claim moves neither of those two.
+    pub claimed: u64,
     /// How often it had been put together again.
     pub recoveries: u64,
     /// Its draw, once it took place.
@@ -116,6 +118,7 @@ impl Line {
             self.log.clear();
             self.log_seq = known.log_seq;
         }
+        self.totals.claimed = self.totals.claimed.max(known.claimed);
         self.recovery.count = self.recovery.count.max(known.recoveries) + 1;
         // Another gate may have found more of it lost.
         self.recovery.until = self.recovery.until.max(now + window);
@@ -126,7 +129,11 @@ impl Line {
     #[must_use]
     pub fn is_as_known(&self, known: &Known) -> bool {
         let has_draw = known.lot.is_none() || self.draw.is_some();
-        known.epoch == self.epoch && known.next.0 <= self.next && known.log_seq <= self.log_seq && has_draw
+        known.epoch == self.epoch
+            && known.next.0 <= self.next
+            && known.log_seq <= self.log_seq
+            && known.claimed <= self.totals.claimed
+            && has_draw
     }
 
     /// A visitor shows the place it had. While the line comes back an unknown

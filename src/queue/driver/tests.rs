@@ -331,6 +331,34 @@ async fn a_copy_from_before_gives_no_number_again_and_who_asked_for_one_is_not_f
 }
 
 #[tokio::test]
+async fn a_copy_that_lacks_only_a_claim_is_noticed_and_the_pass_counts_again() {
+    let mut world = World::new("capacity = 1\nbatch = 1\npoll = { min = \"0s\", max = \"2s\" }");
+    world.step().await.expect("opened");
+    world.join(0..2).await;
+    world.clock.advance(SECOND);
+    world.step().await.expect("a tick, by which one is called");
+    let copy = world.store.lines.lines();
+    let Ok(Turn::Admitted(pass)) = arrive(&world, 0).await else { panic!("called") };
+    world.clock.advance(SECOND);
+    world.step().await.expect("a tick, by which the claim is known");
+    assert!(!world.room.is_coming_back(), "nothing is lost yet");
+    world.store.lines.replace(copy);
+    world.step().await.expect("a round");
+    assert!(world.room.is_coming_back(), "the gate notices by itself");
+    for _ in 0..6 {
+        world.clock.advance(SECOND);
+        world.step().await.expect("a round");
+    }
+    assert!(!world.room.is_coming_back());
+    let standing = world.room.view().standing.clone().expect("heard");
+    assert_eq!((standing.called, standing.active, standing.waiting), (0, 1, 1));
+    assert_eq!((standing.recoveries, standing.totals.claimed), (1, 1), "lost once, claimed once");
+    world.room.end(visitor(0), Some(&pass), Reason::Left).await.expect("ended").expect("a place");
+    let told = world.store.revoked(&world.room.config().name.clone()).await.expect("read");
+    assert_eq!(told, [pass], "every gate is told");
+}
+
+#[tokio::test]
 async fn a_pass_that_ended_at_another_gate_is_dead_here_while_the_line_comes_back() {
     let mut world = World::new("capacity = 9\nbatch = 9\npoll = { min = \"0s\", max = \"30s\" }");
     world.step().await.expect("opened");
@@ -350,7 +378,8 @@ async fn a_pass_that_ended_at_another_gate_is_dead_here_while_the_line_comes_bac
     // Another gate knew more of the log, of which the store has nothing any more.
     let standing = world.store.admit(&name, None).await.expect("a report").standing;
     let settings = world.room.view().settings.clone();
-    let known = Known { epoch, next: standing.next, log_seq: standing.log_seq + 2, recoveries: 0, lot: None };
+    let (next, log_seq) = (standing.next, standing.log_seq + 2);
+    let known = Known { epoch, next, log_seq, claimed: 0, recoveries: 0, lot: None };
     world.store.reopen(&name, &known, SECOND * 60, &settings).await.expect("reopened");
     for (ended, pass) in passes.iter().enumerate() {
         assert_eq!(good(&world), 3 - ended);

@@ -1,6 +1,6 @@
--- ARGV: time; then, when the caller knew the line, its epoch, its next number and
--- the last entry of its log; then, when it knew the draw, whether the numbers that
--- follow are all ('1'), and those: whose turn is next.
+-- ARGV: time; then, when the caller knew the line, its epoch, its next number, the
+-- last entry of its log and the passes claimed in it; then, when it knew the draw,
+-- whether the numbers that follow are all ('1'), and those: whose turn is next.
 
 if not room.epoch then return false end
 now = clock()
@@ -43,14 +43,14 @@ end
 local function drawn_turns(most)
   local visitors, numbers = {}, {}
   if not room.drawn then return visitors, numbers end
-  for i = 6, #ARGV do
+  for i = 7, #ARGV do
     if #visitors == most then break end
     local is_in = tonumber(ARGV[i]) < count('frozen')
     local visitor = is_in and call('ZRANGEBYSCORE', WAITING, ARGV[i], ARGV[i])[1]
     if visitor then visitors[#visitors + 1], numbers[#numbers + 1] = visitor, ARGV[i] end
   end
   local there = math.min(most, call('ZCOUNT', WAITING, '-inf', '(' .. room.frozen))
-  if #visitors < there and ARGV[5] ~= '1' then return nil end
+  if #visitors < there and ARGV[6] ~= '1' then return nil end
   return visitors, numbers
 end
 
@@ -89,7 +89,7 @@ local function call_waiting(most)
 end
 
 -- Another line, or one that lost its end: nobody is admitted from that.
-if ARGV[2] and not is_as_known(ARGV[2], ARGV[3], ARGV[4], ARGV[5]) then return report(0) end
+if ARGV[2] and not is_as_known(ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]) then return report(0) end
 if is_coming_back(now) then return report(0) end
 if count('recovering_until') > 0 then
   call('HDEL', ROOM, 'recovering_until', 'out_below')

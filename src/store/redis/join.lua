@@ -1,12 +1,12 @@
 -- ARGV: time; when the caller knew the line, its epoch, its next number, the last entry
--- of its log and whether the draw took place ('1'), else '' four times; then a visitor
--- and its intent ('j' join, 'r' rejoin) each.
+-- of its log, the passes claimed in it and whether the draw took place ('1'), else ''
+-- five times; then a visitor and its intent ('j' join, 'r' rejoin) each.
 
 if not room.epoch then return false end
 now = clock()
 -- The next number of a line that lost its end may have been given before.
 local takes_nobody_new = is_coming_back(now)
-  or ARGV[2] ~= '' and not is_as_known(ARGV[2], ARGV[3], ARGV[4], ARGV[5] == '1')
+  or ARGV[2] ~= '' and not is_as_known(ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '1')
 
 local function may_overflow()
   return is_set('overflow') and not is_shut(now)
@@ -41,7 +41,7 @@ local function enter(visitor)
 end
 
 local turns = {}
-for i = 6, #ARGV, 2 do
+for i = 7, #ARGV, 2 do
   local turn = arrive(ARGV[i])
   if turn[1] == 'U' or turn[1] == 'E' and ARGV[i + 1] == 'r' then turn = enter(ARGV[i]) end
   turns[#turns + 1] = turn

@@ -92,9 +92,9 @@ local function clock()
 end
 
 -- Whether this is the line that a gate knew, and not behind that; see Line::is_as_known.
-local function is_as_known(epoch, next, log_seq, drawn)
+local function is_as_known(epoch, next, log_seq, claimed, drawn)
   return epoch == room.epoch and tonumber(next) <= count('next') and tonumber(log_seq) <= count('log_seq')
-    and (not drawn or room.drawn)
+    and tonumber(claimed) <= count('claimed') and (not drawn or room.drawn)
 end
 
 -- Whether the line comes back from a loss; see Line::recall.

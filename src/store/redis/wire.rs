@@ -94,10 +94,11 @@ pub(super) fn settings(settings: &Settings) -> Vec<Arg<'static>> {
 }
 
 /// How far a gate that joins visitors knew the line; `epoch` is that line's.
-pub(super) fn known<'a>(known: Option<&Known>, epoch: &'a str) -> [Arg<'a>; 4] {
-    let Some(known) = known else { return [(); 4].map(|()| Arg::Text("")) };
+pub(super) fn known<'a>(known: Option<&Known>, epoch: &'a str) -> [Arg<'a>; 5] {
+    let Some(known) = known else { return [(); 5].map(|()| Arg::Text("")) };
     let drawn = if known.lot.is_some() { "1" } else { "" };
-    [Arg::Text(epoch), Arg::Number(known.next.0), Arg::Number(known.log_seq), Arg::Text(drawn)]
+    let [next, log_seq, claimed] = [known.next.0, known.log_seq, known.claimed].map(Arg::Number);
+    [Arg::Text(epoch), next, log_seq, claimed, Arg::Text(drawn)]
 }
 
 /// What a gate remembers of a lost line.

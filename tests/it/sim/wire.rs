@@ -149,7 +149,8 @@ impl Wire {
 
     /// Reads how many are inside, and then lets in as many as there was room for.
     async fn read_then_admit(&self, room: &RoomName) -> Result<Report, StoreError> {
-        let nobody = Known { epoch: Epoch(0), next: PlaceNumber(1), log_seq: 0, recoveries: 0, lot: None };
+        let nobody =
+            Known { epoch: Epoch(0), next: PlaceNumber(1), log_seq: 0, claimed: 0, recoveries: 0, lot: None };
         let read = over!(self, store, [room, nobody], async { store.admit(&room, Some(&nobody)).await })?;
         let free = CAPACITY.saturating_sub(read.standing.called + read.standing.active);
         let host = Arc::clone(&self.host);

@@ -176,6 +176,7 @@ async fn admit_drawn(store: &dyn Store, most: usize, whole: bool) -> Result<Repo
         epoch: standing.epoch,
         next: standing.next,
         log_seq: standing.log_seq,
+        claimed: standing.totals.claimed,
         recoveries: 0,
         lot: Some(Lot { draw: Arc::new(draw), turns, whole }),
     };
@@ -384,6 +385,7 @@ impl Dice {
             epoch: Epoch(if self.one_in(4) { 4 } else { 3 }),
             next: PlaceNumber(self.upto(NUMBERS)),
             log_seq: self.upto(30),
+            claimed: self.upto(9),
             recoveries: self.upto(2),
             lot: self.one_in(4).then(|| self.lot()),
         }

@@ -143,8 +143,12 @@ impl World {
 
     /// A gate that knew the line up to here opens the room.
     pub(crate) async fn reopen(&self, epoch: u64, next: u64, log_seq: u64) -> Standing {
-        let known = Known { epoch: Epoch(epoch), next: PlaceNumber(next), log_seq, recoveries: 0, lot: None };
-        self.store.reopen(&room(), &known, SECOND * 20, &self.settings).await.expect("opened").standing
+        let (epoch, next) = (Epoch(epoch), PlaceNumber(next));
+        self.reopen_as(&Known { epoch, next, log_seq, claimed: 0, recoveries: 0, lot: None }).await
+    }
+
+    pub(crate) async fn reopen_as(&self, known: &Known) -> Standing {
+        self.store.reopen(&room(), known, SECOND * 20, &self.settings).await.expect("opened").standing
     }
 
     /// A visitor shows the number it had.

@@ -37,7 +37,7 @@ fn ranked(draw: &Draw) -> Vec<PlaceNumber> {
 async fn tick(world: &World, draw: &Arc<Draw>, turns: &[PlaceNumber], whole: bool) -> Standing {
     world.store.make_room(&room()).await.expect("made room");
     let lot = Some(Lot { draw: Arc::clone(draw), turns: turns.to_vec(), whole });
-    let known = Known { epoch: Epoch(7), next: PlaceNumber(1), log_seq: 0, recoveries: 0, lot };
+    let known = Known { epoch: Epoch(7), next: PlaceNumber(1), log_seq: 0, claimed: 0, recoveries: 0, lot };
     world.store.admit(&room(), Some(&known)).await.expect("told").standing
 }
 
@@ -124,7 +124,7 @@ pub(super) async fn a_draw_that_was_lost_is_the_same_again(mut world: World) {
     draw(&world, 3, 1).await;
     let lost = Arc::new(Draw::new([1; 32], PlaceNumber(6), |_| true));
     let lot = Some(Lot { draw: Arc::clone(&lost), turns: ranked(&lost), whole: true });
-    let known = Known { epoch: Epoch(5), next: PlaceNumber(8), log_seq: 4, recoveries: 0, lot };
+    let known = Known { epoch: Epoch(5), next: PlaceNumber(8), log_seq: 4, claimed: 0, recoveries: 0, lot };
     let admitted = world.store.admit(&room(), Some(&known)).await.expect("told").standing.admitted;
     assert_eq!(admitted, 0, "another line");
     let reopened = world.store.reopen(&room(), &known, SECOND * 20, &lottery()).await.expect("opened");
@@ -141,7 +141,7 @@ pub(super) async fn a_draw_that_a_copy_from_before_lacks_is_put_back(mut world: 
     let lost = Arc::new(Draw::new([1; 32], PlaceNumber(4), |_| true));
     assert_eq!(tick(&world, &lost, &ranked(&lost), true).await.admitted, 0, "behind what the gate knew");
     let lot = Some(Lot { draw: Arc::clone(&lost), turns: Vec::new(), whole: true });
-    let known = Known { epoch: Epoch(7), next: PlaceNumber(4), log_seq: 0, recoveries: 0, lot };
+    let known = Known { epoch: Epoch(7), next: PlaceNumber(4), log_seq: 0, claimed: 0, recoveries: 0, lot };
     let reopened = world.store.reopen(&room(), &known, SECOND * 20, &lottery()).await.expect("opened");
     assert_eq!((reopened.standing.recoveries, reopened.standing.drawn), (1, true));
     assert_eq!(drawn(&world).await.as_ref(), Some(&*lost));

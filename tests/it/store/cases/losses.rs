@@ -20,7 +20,7 @@ async fn lost(world: &mut World) {
 }
 
 fn known(epoch: u64, next: u64, log_seq: u64) -> Known {
-    Known { epoch: Epoch(epoch), next: PlaceNumber(next), log_seq, recoveries: 0, lot: None }
+    Known { epoch: Epoch(epoch), next: PlaceNumber(next), log_seq, claimed: 0, recoveries: 0, lot: None }
 }
 
 fn waiting(number: u64) -> Turn {
@@ -192,6 +192,41 @@ pub(super) async fn a_line_that_is_behind_gives_no_number_before_it_is_brought_u
     let drawn = Known { lot, ..known(7, 5, 1) };
     assert_eq!(join(&world, 5, Intent::Join, &drawn).await, Turn::Unknown, "it lost its draw");
     assert_eq!(join(&world, 5, Intent::Join, &known(7, 5, 1)).await, waiting(5));
+}
+
+pub(super) async fn a_copy_that_lacks_only_a_claim_is_behind(mut world: World) {
+    world.open(settings()).await;
+    world.join_all(1..=3).await;
+    let standing = world.tick().await;
+    assert_eq!((standing.called, standing.waiting, standing.totals.claimed), (2, 1, 0), "a copy from before");
+    world.pass(SECOND);
+    // Another gate had heard that one of the two came in.
+    let known = Known { claimed: 1, ..known(7, 4, 1) };
+    let report = world.store.admit(&room(), Some(&known)).await.expect("told");
+    assert_eq!((report.standing.admitted, report.standing.tick), (0, 1), "nobody is admitted from it");
+    let joined = world.store.join(&room(), Some(&known), &[(visitor(4), Intent::Join)]).await;
+    assert_eq!(joined.expect("asked"), [Turn::Unknown], "and nobody new joins");
+    for _ in 0..2 {
+        let standing = world.reopen_as(&known).await;
+        assert_eq!((standing.recoveries, standing.totals.claimed), (1, 1), "once brought up it is as known");
+    }
+    let pass = Pass { number: PlaceNumber(1), issued_at: START, expires_at: START + SECOND * 100 };
+    world.put_back(PutBack::Passes(vec![(visitor(1), pass)])).await;
+    assert!(matches!(world.look(2).await, Turn::Admitted(_)), "the other comes in meanwhile");
+    let standing = world.standing().await;
+    assert_eq!((standing.called, standing.active, standing.totals.claimed), (0, 2, 2));
+    for _ in 0..20 {
+        world.pass(SECOND);
+        world.store.make_room(&room()).await.expect("made room");
+    }
+    let report = world.store.admit(&room(), Some(&known)).await.expect("told");
+    assert_eq!(report.standing.admitted, 1, "it stands again");
+    assert_eq!(world.end(1, Reason::Left).await, Some(1));
+    assert_eq!(world.store.revoked(&room()).await.expect("read"), [pass], "every gate is told");
+    // Of a line that was cleared nothing is known of the next.
+    world.store.clear(&room(), Epoch(9), Epoch(7)).await.expect("cleared");
+    let standing = world.reopen_as(&known).await;
+    assert_eq!((standing.epoch.0, standing.recoveries, standing.totals.claimed), (9, 0, 0));
 }
 
 pub(super) async fn a_line_that_nobody_lost_does_not_come_back(mut world: World) {
