@@ -210,13 +210,17 @@ impl Line {
     fn put_pass_back(&mut self, visitor: VisitorId, pass: Pass, now: Timestamp) {
         let free = match self.places.get(&visitor) {
             None => true,
-            // Called: it was claimed after this copy was made.
-            Some(Place::Waiting { number, .. } | Place::Called { number, .. }) => *number == pass.number,
             // The same, prolonged since.
             Some(Place::Inside(had)) => {
                 Pass { expires_at: pass.expires_at, ..*had } == pass && had.expires_at < pass.expires_at
             }
-            Some(_) => false,
+            // It was claimed after this copy was made, or prolonged before the copy ended it.
+            Some(
+                Place::Waiting { number, .. }
+                | Place::Returning { number }
+                | Place::Called { number, .. }
+                | Place::Ended { number, .. },
+            ) => *number == pass.number,
         };
         if !free {
             return;

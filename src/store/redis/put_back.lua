@@ -8,6 +8,9 @@ if not is_coming_back(now) then return 0 end
 
 local act = {}
 
+-- Where the visitors of each kind are.
+local SETS = { W = WAITING, R = RETURNING, C = CALLED, I = PASSES, E = ENDED }
+
 function act.out(below, from, bits)
   below = tonumber(below)
   if below > count('out_below') then put('out_below', text(below)) end
@@ -39,19 +42,18 @@ end
 local function let_back(visitor, number, issued, ends)
   if now >= tonumber(ends) or call('ZSCORE', REVOKED, number .. ' ' .. issued) then return end
   local kind, had, note = find(visitor)
-  -- Called: it was claimed after this copy was made.
-  local free = not kind or (kind == 'W' or kind == 'C') and had == tonumber(number)
-  -- The same, prolonged since.
-  if kind == 'I' and had == tonumber(number) and note == issued then
-    free = tonumber(call('ZSCORE', PASSES, visitor) or 0) < tonumber(ends)
+  -- It was claimed after this copy was made, or prolonged before the copy ended it.
+  local free = not kind or had == tonumber(number)
+  if kind == 'I' then
+    -- The same, prolonged since.
+    free = free and note == issued and tonumber(call('ZSCORE', PASSES, visitor) or 0) < tonumber(ends)
   end
   if not free or not is_own(number, visitor) then return end
   if tonumber(number) >= count('next') then put('next', text(number + 1)) end
   call('ZADD', PASSES, ends, visitor)
   call('HSET', PLACES, visitor, place('I', number, issued))
   call('HSET', HOLDERS, number, visitor)
-  if kind == 'C' then call('ZREM', CALLED, visitor) end
-  if kind == 'W' then call('ZREM', WAITING, visitor) end
+  if kind and kind ~= 'I' then call('ZREM', SETS[kind], visitor) end
 end
 
 function act.passes(...)
@@ -75,7 +77,7 @@ local function revoke_again(number, issued, ends, news)
   finish({ visitor }, { number }, 'c', { now }, { '0' })
   call('HDEL', HOLDERS, number)
   call('HDEL', BOUND, number)
-  call('ZREM', ({ W = WAITING, R = RETURNING, C = CALLED, I = PASSES })[kind], visitor)
+  call('ZREM', SETS[kind], visitor)
 end
 
 function act.revoked(...)

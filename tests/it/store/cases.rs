@@ -100,6 +100,7 @@ over_every_store! {
         a_pass_that_was_given_back_is_not_good_again
         who_gave_a_pass_back_gets_no_other_where_a_copy_has_it_before_that
         a_pass_that_was_prolonged_after_a_copy_keeps_its_end
+        a_pass_counts_again_where_a_copy_has_its_holder_returning_or_out
         a_line_that_nobody_lost_does_not_come_back
     }
     turns {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use usher::domain::draw::Draw;
 use usher::domain::id::{Epoch, PlaceNumber};
-use usher::domain::line::{Known, LogEntry, Lot, PutBack};
+use usher::domain::line::{Known, LogEntry, Lot, PutBack, Settings};
 use usher::domain::pass::Pass;
 use usher::domain::place::{Intent, Reason, Turn};
 use usher::store::LogPage;
@@ -146,6 +146,28 @@ pub(super) async fn a_pass_that_was_prolonged_after_a_copy_keeps_its_end(mut wor
     assert_eq!(world.look(1).await, Turn::Admitted(prolonged(pass)));
     assert_eq!(world.look(2).await, Turn::Admitted(other), "that would be another pass");
     assert_eq!(world.standing().await.active, 2);
+}
+
+pub(super) async fn a_pass_counts_again_where_a_copy_has_its_holder_returning_or_out(mut world: World) {
+    world.open(Settings { capacity: 2, ..settings() }).await;
+    world.join_all(1..=4).await;
+    // The first two miss their call, and one of them is back for a second.
+    world.ticks(11).await;
+    assert!(matches!(world.join(1).await, Turn::Returning { .. }), "{:?}", world.look(1).await);
+    let standing = world.reopen(7, 9, 9).await;
+    assert_eq!((standing.returning, standing.called), (1, 2), "a copy from before");
+    let pass = |number| Pass {
+        number: PlaceNumber(number),
+        issued_at: START + SECOND * 11,
+        expires_at: START + SECOND * 100,
+    };
+    world.put_back(PutBack::Passes(vec![(visitor(1), pass(1)), (visitor(2), pass(2))])).await;
+    world.put_back(PutBack::Passes(vec![(visitor(2), pass(3))])).await;
+    for n in [1, 2] {
+        assert_eq!(world.look(n).await, Turn::Admitted(pass(u64::from(n))));
+    }
+    let standing = world.standing().await;
+    assert_eq!((standing.active, standing.returning, standing.called, standing.waiting), (2, 0, 2, 0));
 }
 
 pub(super) async fn a_line_that_is_behind_is_brought_up_and_gives_no_number_twice(mut world: World) {
