@@ -2,13 +2,12 @@
 --   U · W number joined_at · R number ahead · A number issued_at expires_at
 --   E number reason · F (full) · C (closed)
 
--- Puts a visitor into the line; `at` is when it took its number.
+-- Puts a visitor into the line who was unknown or out; `at` is when it took its number.
 local function wait(visitor, number, at)
   note_joined(number, at)
   hear_now(number)
   call('ZADD', WAITING, number, visitor)
-  call('HDEL', PLACES, visitor)
-  call('ZREM', ENDED, visitor)
+  if call('HDEL', PLACES, visitor) == 1 then call('ZREM', ENDED, visitor) end
   return { 'W', number, at }
 end
 

@@ -23,5 +23,6 @@ for i = 2, #ARGV, 3 do
   if turn[1] == 'U' then turn = come_back(ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])) end
   turns[#turns + 1] = turn
 end
+keep_joined()
 keep_signs()
 return turns

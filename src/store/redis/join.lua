@@ -8,15 +8,17 @@ now = clock()
 local takes_nobody_new = is_coming_back(now)
   or ARGV[2] ~= '' and not is_as_known(ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '1')
 
+local is_closed, overflows, most = takes_nobody(now), is_set('overflow') and not is_shut(now), limit('max_waiting')
+local joined = 0
+
 local function may_overflow()
-  return is_set('overflow') and not is_shut(now)
-    and call('ZCARD', WAITING) == 0 and call('ZCARD', RETURNING) == 0 and space() > 0
+  return overflows and call('ZCARD', WAITING) == 0 and call('ZCARD', RETURNING) == 0 and space() > 0
 end
 
 local function take_number()
   local number = count('next')
   add('next', 1)
-  add('joined', 1)
+  joined = joined + 1
   return number
 end
 
@@ -33,9 +35,8 @@ end
 local function enter(visitor)
   if takes_nobody_new then return { 'U' } end
   freeze(now)
-  if takes_nobody(now) then return { 'C' } end
+  if is_closed then return { 'C' } end
   if may_overflow() then return straight_in(visitor) end
-  local most = limit('max_waiting')
   if most and call('ZCARD', WAITING) >= most then return { 'F' } end
   return wait(visitor, take_number(), now)
 end
@@ -46,5 +47,7 @@ for i = 7, #ARGV, 2 do
   if turn[1] == 'U' or turn[1] == 'E' and ARGV[i + 1] == 'r' then turn = enter(ARGV[i]) end
   turns[#turns + 1] = turn
 end
+if joined > 0 then add('joined', joined) end
+keep_joined()
 keep_signs()
 return turns

@@ -34,16 +34,35 @@ local function moved() return count('moved_ms') end
 -- When waiting numbers were taken: 6 bytes each, a hundred numbers to a field.
 local BLOCK, WIDTH = 100, 6
 
+-- Those that this call read, and the fields of those that it changed.
+local blocks, changed = {}, {}
+
+local function block_of(number)
+  local field = math.floor(number / BLOCK)
+  blocks[field] = blocks[field] or call('HGET', JOINED, field) or ''
+  return blocks[field], number % BLOCK * WIDTH, field
+end
+
 local function note_joined(number, at)
-  local field, skip = math.floor(number / BLOCK), number % BLOCK * WIDTH
-  local block = call('HGET', JOINED, field) or ''
-  local before = block:sub(1, skip) .. string.rep('\0', skip - #block)
-  call('HSET', JOINED, field, before .. struct.pack('>I6', at) .. block:sub(skip + WIDTH + 1))
+  local block, skip, field = block_of(number)
+  local instant = struct.pack('>I6', at)
+  if skip < #block then
+    blocks[field] = block:sub(1, skip) .. instant .. block:sub(skip + WIDTH + 1)
+  else
+    blocks[field] = block .. string.rep('\0', skip - #block) .. instant
+  end
+  changed[field] = true
 end
 
 local function joined_at(number)
-  local block = call('HGET', JOINED, math.floor(number / BLOCK))
-  return (struct.unpack('>I6', block, number % BLOCK * WIDTH + 1))
+  local block, skip = block_of(number)
+  return (struct.unpack('>I6', block, skip + 1))
+end
+
+-- Writes what was noted. Every operation that notes anything ends with it.
+local function keep_joined()
+  for field in pairs(changed) do call('HSET', JOINED, field, blocks[field]) end
+  changed = {}
 end
 
 -- Tells the gates which numbers and passes went out, and which numbers are another's.
