@@ -17,8 +17,8 @@ use crate::store::{LogPage, Report, StoreError};
 
 /// The log is read at least this often, so that a revoked pass is dead
 /// everywhere within a second.
-const FOLLOW: Duration = Duration::from_millis(400);
-const _: () = assert!(FOLLOW.as_millis() * 2 < 1_000);
+const FOLLOW: Duration = Duration::from_millis(500);
+const _: () = assert!(FOLLOW.as_millis() * 2 <= 1_000);
 /// Room is made before each tick, and at least this often.
 const TIDY: Duration = Duration::from_secs(1);
 /// Between two attempts while the store is away.
@@ -100,7 +100,14 @@ async fn step(room: &Room, state: &mut State) -> Result<Duration, StoreError> {
     }
     let view = room.view();
     let due = view.standing.as_ref().map_or(RETRY, |s| s.due_at.since(room.now()));
-    Ok(due.clamp(Duration::from_millis(5), FOLLOW))
+    Ok(pause_until(due))
+}
+
+/// How long until the store is asked again: the time until then in equal parts.
+fn pause_until(due: Duration) -> Duration {
+    let parts = due.as_millis().div_ceil(FOLLOW.as_millis()).max(1);
+    let part = due / u32::try_from(parts).unwrap_or(u32::MAX);
+    part.clamp(Duration::from_millis(5), FOLLOW)
 }
 
 /// Makes room when a tick is due, or has not been for long.
@@ -139,7 +146,7 @@ async fn come_back(room: &Room, state: &mut State, report: Report) -> Result<Dur
             ..View::clone(view)
         }
     });
-    Ok(left.clamp(Duration::from_millis(5), FOLLOW))
+    Ok(pause_until(left))
 }
 
 /// Opens the room, and reads all of it when this gate has not seen this line.

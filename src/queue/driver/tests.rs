@@ -20,6 +20,13 @@ use crate::store::{MemoryStore, Overrides, Store};
 
 const SECOND: Duration = Duration::from_secs(1);
 
+#[test]
+fn the_store_is_asked_no_oftener_than_a_tick_and_the_log_need() {
+    let pause = |ms| pause_until(Duration::from_millis(ms)).as_millis();
+    assert_eq!([1_000, 995, 501, 500, 100, 0].map(pause), [500, 497, 250, 500, 100, 5]);
+    assert_eq!(pause(3_600_000), 500);
+}
+
 /// The store in memory, whose log is away after so many more reads, which counts
 /// how often room is made, and may give no answer to those who join.
 struct Faulty {
