@@ -28,7 +28,7 @@ use super::time::Timestamp;
 pub use drawing::Lot;
 pub use hand_over::PRUNE;
 use recovery::Recovery;
-pub use recovery::{FORMER, Known, PutBack};
+pub use recovery::{FORMER, Known, OUTAGE, PutBack};
 use revoked::Revoked;
 use silence::Signs;
 pub use time::JUMP;
@@ -196,6 +196,8 @@ pub struct Line {
     /// The last `make_room`: a sign of life of the service itself.
     alive_at: Option<Timestamp>,
     now: Timestamp,
+    /// When all gates have been heard since the last outage.
+    settled_at: Timestamp,
     /// What `now` is behind the store's clock.
     skew_ms: i64,
     holiday_until: Timestamp,
@@ -236,6 +238,7 @@ impl Line {
             last_tick_at: None,
             alive_at: None,
             now: Timestamp::default(),
+            settled_at: Timestamp::default(),
             skew_ms: 0,
             holiday_until: Timestamp::default(),
             settings,
@@ -322,7 +325,7 @@ impl Line {
             Turn::Ended { .. } if intent == Intent::Rejoin => {}
             turn => return turn,
         }
-        if known.is_some_and(|known| !self.is_as_known(known)) {
+        if known.is_some_and(|known| !self.is_as_known(known) || !self.is_settled(now)) {
             return Turn::Unknown;
         }
         let turn = self.enter(visitor, now);
@@ -460,8 +463,10 @@ impl Line {
 
     /// Time never runs backwards.
     fn clock(&mut self, now: Timestamp) -> Timestamp {
-        self.now = self.now.max(now);
-        self.now
+        let now = self.now.max(now);
+        self.note_outage(now);
+        self.now = now;
+        now
     }
 
     /// What a known visitor finds when it shows up at `now`.

@@ -16,6 +16,10 @@ use crate::domain::time::Timestamp;
 /// Epochs before this one that are remembered.
 pub const FORMER: usize = 8;
 
+/// Gates are heard far oftener than this. After a longer silence the store may be a copy
+/// from before it, which lacks the last numbers; each gate is heard again within as long.
+pub const OUTAGE: Duration = Duration::from_secs(1);
+
 /// How far a line had come, as far as one gate knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Known {
@@ -134,6 +138,19 @@ impl Line {
             && known.log_seq <= self.log_seq
             && known.claimed <= self.totals.claimed
             && has_draw
+    }
+
+    /// Notes a silence of all gates that ends now.
+    pub(super) fn note_outage(&mut self, now: Timestamp) {
+        if self.now != Timestamp::default() && now.since(self.now) > OUTAGE {
+            self.settled_at = now + OUTAGE;
+        }
+    }
+
+    /// Whether all gates have been heard since the last outage: until then a gate that
+    /// knew the line gives no number, which another may know to be given.
+    pub(super) fn is_settled(&self, now: Timestamp) -> bool {
+        self.settled_at <= now
     }
 
     /// A visitor shows the place it had. While the line comes back an unknown

@@ -4,9 +4,12 @@
 
 if not room.epoch then return false end
 now = clock()
--- The next number of a line that lost its end may have been given before.
-local takes_nobody_new = is_coming_back(now)
-  or ARGV[2] ~= '' and not is_as_known(ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '1')
+-- The next number of a line that lost its end may have been given before, which another
+-- gate may know; see Line::is_settled.
+local function is_doubtful()
+  return now < count('settled_at') or not is_as_known(ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6] == '1')
+end
+local takes_nobody_new = is_coming_back(now) or ARGV[2] ~= '' and is_doubtful()
 
 local is_closed, overflows, most = takes_nobody(now), is_set('overflow') and not is_shut(now), limit('max_waiting')
 local joined = 0

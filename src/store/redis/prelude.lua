@@ -1,6 +1,6 @@
 -- What every operation shares: the room's keys, its hash, its time.
 -- Rust puts before it: the flags, and the model's constants
--- CHUNK, SWEEP, PRUNE, LOG_KEPT, FORMER, REMEMBERED (ms), JUMP (ms).
+-- CHUNK, SWEEP, PRUNE, LOG_KEPT, FORMER, REMEMBERED (ms), JUMP (ms), OUTAGE (ms).
 -- ARGV[1] is 'TIME/EXPECTED' in ms: the time to use, '' for Redis's own, and what it
 -- is by the caller's account, '' when that has none.
 
@@ -88,6 +88,7 @@ local function clock()
   end
   now = math.max(now, last)
   if now > last then put('now', now) end
+  if last > 0 and now - last > OUTAGE then put('settled_at', text(now + OUTAGE)) end
   return now
 end
 

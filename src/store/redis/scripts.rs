@@ -6,7 +6,7 @@
 
 use crate::domain::autotune::{HOLD, LEFT, RISE, STEP};
 use crate::domain::binding::STRIKES;
-use crate::domain::line::{CHUNK, FORMER, JUMP, LOG_KEPT, PRUNE, REMEMBERED, SWEEP};
+use crate::domain::line::{CHUNK, FORMER, JUMP, LOG_KEPT, OUTAGE, PRUNE, REMEMBERED, SWEEP};
 use crate::redis::Script;
 
 /// What a script may do, as Redis reads it in the first line.
@@ -86,9 +86,11 @@ fn tuning() -> String {
 
 fn script(header: &str, parts: &[&str]) -> Script {
     let constants = format!(
-        "local CHUNK, SWEEP, PRUNE, LOG_KEPT, FORMER, REMEMBERED, JUMP = {CHUNK}, {SWEEP}, {PRUNE}, {LOG_KEPT}, {FORMER}, {}, {}",
+        "local CHUNK, SWEEP, PRUNE, LOG_KEPT, FORMER = {CHUNK}, {SWEEP}, {PRUNE}, {LOG_KEPT}, {FORMER}\n\
+         local REMEMBERED, JUMP, OUTAGE = {}, {}, {}",
         REMEMBERED.as_millis(),
-        JUMP.as_millis()
+        JUMP.as_millis(),
+        OUTAGE.as_millis()
     );
     Script::new([&[header, &constants, PRELUDE], parts].concat().join("\n"))
 }

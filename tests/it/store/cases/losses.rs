@@ -1,6 +1,7 @@
 //! What a store has lost, and what comes back of it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use usher::domain::draw::Draw;
 use usher::domain::id::{Epoch, PlaceNumber};
@@ -214,6 +215,31 @@ pub(super) async fn a_line_that_is_behind_gives_no_number_before_it_is_brought_u
     let drawn = Known { lot, ..known(7, 5, 1) };
     assert_eq!(join(&world, 5, Intent::Join, &drawn).await, Turn::Unknown, "it lost its draw");
     assert_eq!(join(&world, 5, Intent::Join, &known(7, 5, 1)).await, waiting(5));
+}
+
+pub(super) async fn no_number_is_given_after_an_outage_before_all_gates_were_heard(mut world: World) {
+    let join = async |world: &World, n| {
+        let joined = world.store.join(&room(), Some(&known(7, 3, 0)), &[(visitor(n), Intent::Join)]).await;
+        joined.expect("asked").remove(0)
+    };
+    world.open(settings()).await;
+    world.join_all(1..=2).await;
+    // Number 3 may have been given by another gate, and be lost.
+    world.pass(SECOND + Duration::from_millis(1));
+    assert_eq!(join(&world, 3).await, Turn::Unknown);
+    assert_eq!(join(&world, 1).await, waiting(1), "who has a place has it");
+    world.pass(SECOND - Duration::from_millis(1));
+    assert_eq!(join(&world, 3).await, Turn::Unknown);
+    let standing = world.reopen(7, 4, 0).await;
+    assert_eq!(standing.recoveries, 1, "the other gate tells");
+    assert_eq!(world.come_back(4, 3).await, waiting(3));
+    // Whole, and heard all the time.
+    for _ in 0..20 {
+        world.pass(SECOND);
+        world.tick().await;
+    }
+    let at = START + SECOND * 22;
+    assert_eq!(join(&world, 3).await, Turn::Waiting { number: PlaceNumber(4), joined_at: at });
 }
 
 pub(super) async fn a_copy_that_lacks_only_a_claim_is_behind(mut world: World) {
