@@ -24,10 +24,13 @@ def paced(bench):
     each = (redis.commands() - commands) / polls
     if (waiting := gate.waiting("paced")) < size * 0.99:
         raise SystemExit(f"{waiting} wait of {size}")
-    what = f"Redis CPU per poll, {size:,} polling once in {PACE} s"
+    what = f"Redis CPU that a poll adds, {size:,} polling once in {PACE} s"
     own = idle * 2 * PACE * 1e6 / polls
-    beside = f"{polls / (2 * PACE):,.0f} polls/s, {each:.2f} commands each; a Redis that does nothing {own:.2f} µs"
-    bench.table.row(what, f"{cost:.2f} µs", beside, target="≤ 0.5 µs")
+    beside = (
+        f"{cost:.2f} µs in all, a Redis that does nothing {own:.2f} µs;"
+        f" {polls / (2 * PACE):,.0f} polls/s, {each:.2f} commands each"
+    )
+    bench.table.row(what, f"{cost - own:.2f} µs", beside, target="≤ 0.5 µs")
 
 
 def idle_cpu(redis, seconds=10):

@@ -76,6 +76,13 @@ struct Shared {
     release: CancellationToken,
 }
 
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(1_024)
+}
+
 /// A running app; stops with the value.
 pub(crate) struct FakeApp {
     address: SocketAddr,
@@ -85,15 +92,19 @@ pub(crate) struct FakeApp {
 
 impl FakeApp {
     pub(crate) async fn start() -> Self {
-        Self::start_on(SocketAddr::from(([127, 0, 0, 1], super::ports::free_port()))).await
+        // Nobody knows a new app's address yet: where something took it meanwhile, another will do.
+        let free = std::iter::repeat_with(|| SocketAddr::from(([127, 0, 0, 1], super::ports::free_port())));
+        let mut listening = free.take(5).filter_map(|address| Some((address, listen(address).ok()?)));
+        let (address, listener) = listening.next().expect("a free port");
+        Self::serve(address, listener)
     }
 
     /// On an address that an app stopped using.
     pub(crate) async fn start_on(address: SocketAddr) -> Self {
-        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
-        socket.set_reuseaddr(true).expect("a socket");
-        socket.bind(address).expect("the port is free");
-        let listener = socket.listen(1_024).expect("bound");
+        Self::serve(address, listen(address).expect("the port is free"))
+    }
+
+    fn serve(address: SocketAddr, listener: TcpListener) -> Self {
         let shared = Arc::<Shared>::default();
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Self { address, shared, accepting }
