@@ -41,6 +41,8 @@ thread_local! {
 pub(super) enum Parked<R> {
     /// Bytes came that are hyper's; they are put back.
     Request,
+    /// A request was answered; the answer is still to be sent.
+    Answered,
     /// A request was begun that waits for somebody else.
     Relay(R),
     /// The peer is gone.
@@ -63,6 +65,8 @@ impl<H: Handler> Park<'_, H> {
     {
         loop {
             match std::future::poll_fn(|cx| self.poll(io, cx)).await {
+                // First all that came together is answered, then all of it is sent.
+                Parked::Answered => tokio::task::yield_now().await,
                 Parked::Relay(relay) => {
                     let mut visitor = Downstream::new(io);
                     // Boxed, so that connections which only wait do not carry it.
@@ -77,43 +81,40 @@ impl<H: Handler> Park<'_, H> {
         }
     }
 
-    /// Answers plain requests as long as the handler does so at once.
+    /// Answers one plain request, if the handler does so at once.
     fn poll<I>(&self, io: &mut Watched<I>, cx: &mut Context<'_>) -> Poll<Parked<H::Relay>>
     where
         I: AsyncRead + AsyncWrite + Unpin,
     {
         OF_THREAD.with_borrow_mut(|Scratch { input, output }| {
-            loop {
-                if io.has_put_back() {
-                    // What was read ahead is hyper's.
-                    return Poll::Ready(Parked::Request);
+            if io.has_put_back() {
+                // What was read ahead is hyper's.
+                return Poll::Ready(Parked::Request);
+            }
+            if ready!(io.poll_unsent(cx)).is_err() || io.activity().is_draining() {
+                return Poll::Ready(Parked::Over);
+            }
+            let mut buffer = ReadBuf::new(input);
+            match ready!(io.poll_bytes(cx, &mut buffer)) {
+                Ok(()) if !buffer.filled().is_empty() => {}
+                _ => return Poll::Ready(Parked::Over),
+            }
+            let came = buffer.filled();
+            match self.at_once(came) {
+                AtOnce::Answer(answer) => {
+                    self.left.take();
+                    output.clear();
+                    write_answer(&answer, false, io.activity().answered(), output);
+                    io.send_later(output);
+                    Poll::Ready(Parked::Answered)
                 }
-                if ready!(io.poll_unsent(cx)).is_err() || io.activity().is_draining() {
-                    return Poll::Ready(Parked::Over);
+                AtOnce::Relay(relay) => {
+                    self.left.take();
+                    Poll::Ready(Parked::Relay(relay))
                 }
-                let mut buffer = ReadBuf::new(input);
-                match ready!(io.poll_bytes(cx, &mut buffer)) {
-                    Ok(()) if !buffer.filled().is_empty() => {}
-                    _ => return Poll::Ready(Parked::Over),
-                }
-                let came = buffer.filled();
-                match self.at_once(came) {
-                    AtOnce::Answer(answer) => {
-                        self.left.take();
-                        output.clear();
-                        write_answer(&answer, false, io.activity().answered(), output);
-                        if io.start_sending(cx, output).is_err() {
-                            return Poll::Ready(Parked::Over);
-                        }
-                    }
-                    AtOnce::Relay(relay) => {
-                        self.left.take();
-                        return Poll::Ready(Parked::Relay(relay));
-                    }
-                    AtOnce::Later => {
-                        io.put_back(came);
-                        return Poll::Ready(Parked::Request);
-                    }
+                AtOnce::Later => {
+                    io.put_back(came);
+                    Poll::Ready(Parked::Request)
                 }
             }
         })
@@ -148,6 +149,12 @@ impl<I: AsyncRead + AsyncWrite + Unpin> Watched<I> {
         }
         self.unsent = Vec::new();
         Poll::Ready(Ok(()))
+    }
+
+    /// Keeps what is to be written; see [`Self::poll_unsent`].
+    fn send_later(&mut self, bytes: &[u8]) {
+        self.unsent.extend_from_slice(bytes);
+        self.unflushed = true;
     }
 
     /// Writes what can be written now and keeps the rest.
