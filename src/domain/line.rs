@@ -7,9 +7,12 @@
 mod bound;
 mod drawing;
 mod hand_over;
+mod log;
 mod recovery;
 mod revoked;
+mod settings;
 mod silence;
+mod standing;
 mod time;
 mod turnover;
 
@@ -21,86 +24,26 @@ use super::autotune::{Tuned, Word};
 use super::binding::Binding;
 use super::draw::Draw;
 use super::id::{Epoch, PlaceNumber, VisitorId};
-use super::opening::Opening;
 use super::pass::Pass;
 use super::place::{Intent, Reason, Turn};
 use super::time::Timestamp;
 pub use drawing::Lot;
 pub use hand_over::PRUNE;
+pub use log::{LOG_KEPT, LogEntry};
 use recovery::Recovery;
 pub use recovery::{FORMER, Known, OUTAGE, PutBack};
 use revoked::Revoked;
+pub use settings::Settings;
 use silence::Signs;
+pub use standing::{Standing, Totals};
 pub use time::JUMP;
 
 /// Why a number is out is remembered this long.
 pub const REMEMBERED: Duration = Duration::from_secs(3_600);
 /// Numbers in one entry of the log, at most.
 pub const CHUNK: usize = 500;
-/// Entries of the log that are kept.
-pub const LOG_KEPT: usize = 10_000;
 /// Places that one call of [`Line::make_room`] ends of each kind, at most.
 pub const SWEEP: usize = 1_000;
-
-/// Limits and times of a line, as the settings give them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Visitors inside at once, called ones included.
-    pub capacity: u64,
-    /// Visitors admitted in one tick.
-    pub batch: u64,
-    /// Time between two ticks.
-    pub tick: Duration,
-    /// Visitors that come in within any 60 s.
-    pub rate_per_minute: Option<u64>,
-    /// Places in the line.
-    pub max_waiting: Option<u64>,
-    /// How long a pass is good.
-    pub pass_ttl: Duration,
-    /// The longest it can become.
-    pub pass_max: Duration,
-    /// Silence that ends a place, one heartbeat interval added, and at most one more.
-    pub idle_timeout: Duration,
-    /// Time to show up when called.
-    pub claim_window: Duration,
-    /// Time after a missed call in which the visitor is called once more.
-    pub grace_reentry: Duration,
-    /// Nobody is admitted.
-    pub paused: bool,
-    /// Nobody is admitted and nobody joins.
-    pub closed: bool,
-    /// Nobody joins; those in the line are admitted.
-    pub draining: bool,
-    /// A newcomer goes straight in while there is room and nobody waits.
-    pub overflow: bool,
-    /// When the doors open; `None` = they are open.
-    pub opening: Option<Opening>,
-    /// Those present when the doors open come in a drawn order.
-    pub draw: bool,
-    /// The capacity follows the gates' words on the app.
-    pub autotune: bool,
-}
-
-impl Settings {
-    /// How often gates send the signs of life they gathered, and the length of the
-    /// slices of time by which they are kept.
-    #[must_use]
-    pub fn heartbeat(&self) -> Duration {
-        self.idle_timeout / 6
-    }
-
-    /// Whether nobody is admitted: by an operator, or before the opening.
-    #[must_use]
-    pub fn is_shut(&self, now: Timestamp) -> bool {
-        self.paused || self.closed || self.opening.is_some_and(|opening| opening.is_ahead(now))
-    }
-
-    /// Whether nobody joins.
-    #[must_use]
-    pub fn takes_nobody(&self, now: Timestamp) -> bool {
-        self.closed || self.draining || self.opening.is_some_and(|opening| opening.is_too_early(now))
-    }
-}
 
 /// One visitor of a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,80 +53,6 @@ enum Place {
     Called { number: PlaceNumber, deadline: Timestamp, again: bool },
     Inside(Pass),
     Ended { number: PlaceNumber, reason: Reason, at: Timestamp, again: bool },
-}
-
-/// Numbers and passes that went out in one step.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LogEntry {
-    /// Numbers that are no longer in the line.
-    pub out: Vec<PlaceNumber>,
-    /// Passes that ended before their time.
-    pub revoked: Vec<Pass>,
-    /// Numbers that are another visitor's now, and whose.
-    pub handed: Vec<(PlaceNumber, VisitorId)>,
-}
-
-/// Everything that ever happened to a line's places, as counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Totals {
-    /// Places taken.
-    pub joined: u64,
-    /// Calls, the second ones included.
-    pub admitted: u64,
-    /// Passes claimed.
-    pub claimed: u64,
-    /// Places given up after silence.
-    pub evicted: u64,
-    /// Turns missed and passes that ran out.
-    pub expired: u64,
-    /// Visitors that left by their own act.
-    pub left: u64,
-}
-
-/// The line as a gate needs to see it after each tick.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// Which line.
-    pub epoch: Epoch,
-    /// The line's time.
-    pub now: Timestamp,
-    /// What that is behind the store's clock, in ms: by so much the clock was set
-    /// since the line began, 0 = it was not.
-    pub skew_ms: i64,
-    /// Ticks so far.
-    pub tick: u64,
-    /// When the next tick is due.
-    pub due_at: Timestamp,
-    /// The number the next place gets.
-    pub next: PlaceNumber,
-    /// Sequence number of the last log entry; 0 before the first.
-    pub log_seq: u64,
-    /// Places in the line.
-    pub waiting: u64,
-    /// Late returners to be served before it.
-    pub returning: u64,
-    /// Called, not yet claimed.
-    pub called: u64,
-    /// Passes.
-    pub active: u64,
-    /// Visitors this very call admitted; 0 when it was not due.
-    pub admitted: u64,
-    /// Evictions rest until then.
-    pub holiday_until: Timestamp,
-    /// The line comes back from a loss until then; 0 = it does not.
-    pub recovering_until: Timestamp,
-    /// How often it has.
-    pub recoveries: u64,
-    /// What the capacity was lowered to for the app's sake, where it may be.
-    pub tuned: Option<u64>,
-    /// The number of the first who came too late for the draw, from the opening on.
-    pub frozen: Option<PlaceNumber>,
-    /// The draw has taken place.
-    pub drawn: bool,
-    /// Lines of this room that were cleared, the last one first.
-    pub former: Vec<Epoch>,
-    /// Counts since the line began.
-    pub totals: Totals,
 }
 
 /// One room's line.
@@ -404,18 +273,6 @@ impl Line {
             .or_else(|| self.called.iter().chain(&self.passes).map(|&(_, visitor)| visitor).find(held))
     }
 
-    /// Log entries after `seq`, oldest first, at most `limit`; `None` when some
-    /// of them are gone.
-    #[must_use]
-    pub fn log_after(&self, seq: u64, limit: usize) -> Option<Vec<(u64, LogEntry)>> {
-        if seq > self.log_seq {
-            return None;
-        }
-        let kept_from = self.log_seq - self.log.len() as u64;
-        let skip = seq.checked_sub(kept_from)?;
-        Some(self.log.iter().skip(usize::try_from(skip).ok()?).take(limit).cloned().collect())
-    }
-
     /// Waiting numbers above `after`, in order, at most `limit`.
     #[must_use]
     pub fn waiting_after(&self, after: PlaceNumber, limit: usize) -> Vec<PlaceNumber> {
@@ -426,39 +283,6 @@ impl Line {
     #[must_use]
     pub fn revoked(&self) -> Vec<Pass> {
         self.revoked.all()
-    }
-
-    /// The line as gates see it.
-    #[must_use]
-    pub fn standing(&self) -> Standing {
-        Standing {
-            epoch: self.epoch,
-            now: self.now,
-            skew_ms: self.skew_ms(),
-            tick: self.tick,
-            due_at: self.last_tick_at.map_or(self.now, |at| at + self.settings.tick),
-            next: PlaceNumber(self.next),
-            log_seq: self.log_seq,
-            waiting: self.waiting.len() as u64,
-            returning: self.returning.len() as u64,
-            called: self.called.len() as u64,
-            active: self.passes.len() as u64,
-            admitted: 0,
-            holiday_until: self.holiday_until,
-            recovering_until: self.recovery.until,
-            recoveries: self.recovery.count,
-            tuned: self.tuned.capacity.filter(|_| self.settings.autotune),
-            frozen: self.frozen,
-            drawn: self.draw.is_some(),
-            former: self.former.clone(),
-            totals: self.totals,
-        }
-    }
-
-    /// The line as gates see it, at `now`.
-    pub fn standing_at(&mut self, now: Timestamp) -> Standing {
-        self.clock(now);
-        self.standing()
     }
 
     /// Time never runs backwards.
@@ -602,17 +426,6 @@ impl Line {
         self.remove(visitor);
         self.finish(visitor, pass.number, Reason::PassEnded, pass.expires_at, false);
         self.totals.expired += 1;
-    }
-
-    fn append(&mut self, entry: LogEntry) {
-        if entry == LogEntry::default() {
-            return;
-        }
-        self.log_seq += 1;
-        self.log.push_back((self.log_seq, entry));
-        if self.log.len() > LOG_KEPT {
-            self.log.pop_front();
-        }
     }
 
     fn debug_check(&self) {

@@ -5,7 +5,8 @@
 
 use std::time::Duration;
 
-use super::{Poll, Presented, Room, Waiting, told};
+use super::waiting::told;
+use super::{Poll, Presented, Room, Waiting};
 use crate::config::PassRenewal;
 use crate::domain::id::{Epoch, VisitorId};
 use crate::domain::pass::Pass;
