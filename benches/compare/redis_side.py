@@ -71,5 +71,7 @@ def tick_ms(redis, gate, batch, seconds):
             # Admitting is told what its gate knew of the line, too, as is reading the log.
             told = len(entry[3]) - int(entry[3][2]) - BARE
             (others[entry[3][1]] if told else make_room).append(entry[2] / 1_000)
-    admit = max(others.values(), key=statistics.median)
-    return statistics.median(admit), statistics.median(make_room)
+    admit = max(others.values(), key=max)
+    # Between two ticks it is asked as well: on a slow host that takes its time, too.
+    ticks = [took for took in admit if took > max(admit) / 4]
+    return statistics.median(ticks), statistics.median(make_room)
