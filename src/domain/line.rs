@@ -285,6 +285,11 @@ impl Line {
         self.revoked.all()
     }
 
+    /// Somebody asked at `now`, for nobody perhaps.
+    pub fn heard_at(&mut self, now: Timestamp) {
+        self.clock(now);
+    }
+
     /// Time never runs backwards.
     fn clock(&mut self, now: Timestamp) -> Timestamp {
         let now = self.now.max(now);

@@ -120,6 +120,7 @@ impl Store for MemoryStore {
         places: &[(VisitorId, PlaceNumber, Timestamp)],
     ) -> Result<Vec<Turn>, StoreError> {
         self.with(room, |room, now| {
+            room.line.heard_at(now);
             let mut back = |&(visitor, number, at)| room.line.come_back(visitor, number, at, now);
             places.iter().map(&mut back).collect()
         })
@@ -136,18 +137,22 @@ impl Store for MemoryStore {
         arrivals: &[(VisitorId, Intent)],
     ) -> Result<Vec<Turn>, StoreError> {
         self.with(room, |room, now| {
+            room.line.heard_at(now);
             let mut join = |&(visitor, intent)| room.line.join_for(known, visitor, intent, now);
             arrivals.iter().map(&mut join).collect()
         })
     }
 
     async fn look(&self, room: &RoomName, visitors: &[VisitorId]) -> Result<Vec<Turn>, StoreError> {
-        self.with(room, |room, now| visitors.iter().map(|&visitor| room.line.look(visitor, now)).collect())
+        self.with(room, |room, now| {
+            room.line.heard_at(now);
+            visitors.iter().map(|&visitor| room.line.look(visitor, now)).collect()
+        })
     }
 
     async fn seen(&self, room: &RoomName, signs: &[(PlaceNumber, Timestamp)]) -> Result<(), StoreError> {
         // In parts: who joins meanwhile does not wait for all of them.
-        self.with(room, |_, _| ())?;
+        self.with(room, |room, now| room.line.heard_at(now))?;
         signs.chunks(CHUNK).try_for_each(|part| self.with(room, |room, now| room.line.seen(part, now)))
     }
 
@@ -201,6 +206,7 @@ impl Store for MemoryStore {
         rotation: Rotation,
     ) -> Result<Vec<Option<Heard>>, StoreError> {
         self.with(room, |room, now| {
+            room.line.heard_at(now);
             let mut show = |&(visitor, at, generation): &(VisitorId, Timestamp, u64)| {
                 room.line.show(visitor, at, generation, rotation, now)
             };
