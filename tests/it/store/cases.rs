@@ -98,6 +98,7 @@ over_every_store! {
         a_line_that_is_behind_gives_no_number_before_it_is_brought_up
         a_copy_that_lacks_only_a_claim_is_behind
         no_number_is_given_after_an_outage_before_all_gates_were_heard
+        an_outage_ends_with_a_call_for_nobody
         a_pass_that_was_given_back_is_not_good_again
         who_gave_a_pass_back_gets_no_other_where_a_copy_has_it_before_that
         a_pass_that_was_prolonged_after_a_copy_keeps_its_end

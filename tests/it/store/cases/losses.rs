@@ -242,6 +242,20 @@ pub(super) async fn no_number_is_given_after_an_outage_before_all_gates_were_hea
     assert_eq!(join(&world, 3).await, Turn::Waiting { number: PlaceNumber(4), joined_at: at });
 }
 
+pub(super) async fn an_outage_ends_with_a_call_for_nobody(mut world: World) {
+    let join = async |world: &World| {
+        let arrival = [(visitor(1), Intent::Join)];
+        world.store.join(&room(), Some(&known(7, 1, 0)), &arrival).await.expect("asked").remove(0)
+    };
+    world.open(settings()).await;
+    world.pass(SECOND * 2);
+    assert!(world.join_all([]).await.is_empty());
+    world.pass(SECOND / 2);
+    assert_eq!(join(&world).await, Turn::Unknown);
+    world.pass(SECOND / 2);
+    assert!(matches!(join(&world).await, Turn::Waiting { .. }));
+}
+
 pub(super) async fn a_copy_that_lacks_only_a_claim_is_behind(mut world: World) {
     world.open(settings()).await;
     world.join_all(1..=3).await;
