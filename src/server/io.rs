@@ -147,10 +147,8 @@ impl Activity {
         }
     }
 
-    /// A request was answered while its connection was parked. Tells the time.
-    pub(super) fn answered(&self) -> Timestamp {
-        self.head_since.store(0, Ordering::Relaxed);
-        self.idle_since.store(self.now(), Ordering::Relaxed);
+    /// The time of day.
+    pub(super) fn time_of_day(&self) -> Timestamp {
         self.clock.now()
     }
 

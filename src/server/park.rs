@@ -65,8 +65,12 @@ impl<H: Handler> Park<'_, H> {
     {
         loop {
             match std::future::poll_fn(|cx| self.poll(io, cx)).await {
-                // First all that came together is answered, then all of it is sent.
-                Parked::Answered => tokio::task::yield_now().await,
+                // First all that came together is answered, then all of it is sent. Until
+                // then it is under way: a drain waits for it.
+                Parked::Answered => {
+                    let _busy = io.activity().begin();
+                    tokio::task::yield_now().await;
+                }
                 Parked::Relay(relay) => {
                     let mut visitor = Downstream::new(io);
                     // Boxed, so that connections which only wait do not carry it.
@@ -104,7 +108,7 @@ impl<H: Handler> Park<'_, H> {
                 AtOnce::Answer(answer) => {
                     self.left.take();
                     output.clear();
-                    write_answer(&answer, false, io.activity().answered(), output);
+                    write_answer(&answer, false, io.activity().time_of_day(), output);
                     io.send_later(output);
                     Poll::Ready(Parked::Answered)
                 }

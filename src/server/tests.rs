@@ -154,6 +154,8 @@ async fn a_client_that_says_nothing_at_all_is_cut_after_the_time_of_a_head() {
 #[derive(Default)]
 struct Ways {
     at_once: std::sync::atomic::AtomicU64,
+    /// Told to drain with each answer of the latter.
+    drain: Option<tokio::sync::watch::Sender<bool>>,
 }
 
 impl Handler for Ways {
@@ -169,6 +171,9 @@ impl Handler for Ways {
             return AtOnce::Later;
         }
         self.at_once.fetch_add(1, Ordering::Relaxed);
+        if let Some(drain) = &self.drain {
+            drain.send_replace(true);
+        }
         AtOnce::Answer(Response::new(Bytes::from_static(b"parked")))
     }
 }
@@ -262,6 +267,20 @@ async fn a_parked_connection_says_goodbye_when_it_is_drained() {
     assert_eq!(near.read(&mut [0]).await.expect("no reset"), 0);
     tokio::time::timeout(LONG, server).await.expect("ended").expect("no panic");
     assert!(shut.load(Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_sent_yet_is_not_lost_to_a_drain() {
+    // What is looked at first, the answer or the drain, is a matter of chance.
+    for _ in 0..64 {
+        let (mut near, far) = tokio::io::duplex(1 << 16);
+        let (drain, _) = tokio::sync::watch::channel(false);
+        let ways = Ways { drain: Some(drain.clone()), ..Ways::default() };
+        let server = serve_parked(far, &Arc::new(ways), &drain);
+        assert!(ask(&mut near, "/parked", "parked").await);
+        assert_eq!(near.read(&mut [0]).await.expect("no reset"), 0, "it was the last");
+        tokio::time::timeout(LONG, server).await.expect("ended").expect("no panic");
+    }
 }
 
 #[tokio::test]
