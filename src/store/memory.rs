@@ -63,12 +63,19 @@ impl MemoryStore {
         *self.rooms.lock() = lines.0;
     }
 
+    /// Does what takes place at a time, which is noted also when it is for nobody.
     fn with<T>(&self, room: &RoomName, act: impl FnOnce(&mut Room, Timestamp) -> T) -> Result<T, StoreError> {
         let (told, expected) = (self.clock.now(), self.beats.expected(room));
-        let mut rooms = self.rooms.lock();
-        let found = rooms.get_mut(room).ok_or(StoreError::NoRoom)?;
-        let now = found.line.time(told, expected);
-        Ok(act(found, now))
+        self.read(room, |room| {
+            let now = room.line.time(told, expected);
+            room.line.heard_at(now);
+            act(room, now)
+        })
+    }
+
+    /// Does what time does not matter to.
+    fn read<T>(&self, room: &RoomName, act: impl FnOnce(&mut Room) -> T) -> Result<T, StoreError> {
+        self.rooms.lock().get_mut(room).map(act).ok_or(StoreError::NoRoom)
     }
 }
 
@@ -120,7 +127,6 @@ impl Store for MemoryStore {
         places: &[(VisitorId, PlaceNumber, Timestamp)],
     ) -> Result<Vec<Turn>, StoreError> {
         self.with(room, |room, now| {
-            room.line.heard_at(now);
             let mut back = |&(visitor, number, at)| room.line.come_back(visitor, number, at, now);
             places.iter().map(&mut back).collect()
         })
@@ -137,22 +143,18 @@ impl Store for MemoryStore {
         arrivals: &[(VisitorId, Intent)],
     ) -> Result<Vec<Turn>, StoreError> {
         self.with(room, |room, now| {
-            room.line.heard_at(now);
             let mut join = |&(visitor, intent)| room.line.join_for(known, visitor, intent, now);
             arrivals.iter().map(&mut join).collect()
         })
     }
 
     async fn look(&self, room: &RoomName, visitors: &[VisitorId]) -> Result<Vec<Turn>, StoreError> {
-        self.with(room, |room, now| {
-            room.line.heard_at(now);
-            visitors.iter().map(|&visitor| room.line.look(visitor, now)).collect()
-        })
+        self.with(room, |room, now| visitors.iter().map(|&visitor| room.line.look(visitor, now)).collect())
     }
 
     async fn seen(&self, room: &RoomName, signs: &[(PlaceNumber, Timestamp)]) -> Result<(), StoreError> {
         // In parts: who joins meanwhile does not wait for all of them.
-        self.with(room, |room, now| room.line.heard_at(now))?;
+        self.with(room, |_, _| ())?;
         signs.chunks(CHUNK).try_for_each(|part| self.with(room, |room, now| room.line.seen(part, now)))
     }
 
@@ -174,11 +176,11 @@ impl Store for MemoryStore {
     }
 
     async fn draw(&self, room: &RoomName, draw: &Draw) -> Result<(), StoreError> {
-        self.with(room, |room, _| room.line.draw(draw))
+        self.read(room, |room| room.line.draw(draw))
     }
 
     async fn drawn(&self, room: &RoomName) -> Result<Option<Draw>, StoreError> {
-        self.with(room, |room, _| room.line.drawn())
+        self.read(room, |room| room.line.drawn())
     }
 
     async fn end(
@@ -206,7 +208,6 @@ impl Store for MemoryStore {
         rotation: Rotation,
     ) -> Result<Vec<Option<Heard>>, StoreError> {
         self.with(room, |room, now| {
-            room.line.heard_at(now);
             let mut show = |&(visitor, at, generation): &(VisitorId, Timestamp, u64)| {
                 room.line.show(visitor, at, generation, rotation, now)
             };
@@ -240,15 +241,15 @@ impl Store for MemoryStore {
         after: PlaceNumber,
         limit: usize,
     ) -> Result<Vec<(PlaceNumber, VisitorId)>, StoreError> {
-        self.with(room, |room, _| room.line.handed_after(after, limit))
+        self.read(room, |room| room.line.handed_after(after, limit))
     }
 
     async fn holder(&self, room: &RoomName, number: PlaceNumber) -> Result<Option<VisitorId>, StoreError> {
-        self.with(room, |room, _| room.line.holder(number))
+        self.read(room, |room| room.line.holder(number))
     }
 
     async fn log(&self, room: &RoomName, seq: u64, limit: usize) -> Result<LogPage, StoreError> {
-        self.with(room, |room, _| room.line.log_after(seq, limit).map_or(LogPage::Gap, LogPage::Entries))
+        self.read(room, |room| room.line.log_after(seq, limit).map_or(LogPage::Gap, LogPage::Entries))
     }
 
     async fn waiting(
@@ -257,15 +258,15 @@ impl Store for MemoryStore {
         after: PlaceNumber,
         limit: usize,
     ) -> Result<Vec<PlaceNumber>, StoreError> {
-        self.with(room, |room, _| room.line.waiting_after(after, limit))
+        self.read(room, |room| room.line.waiting_after(after, limit))
     }
 
     async fn revoked(&self, room: &RoomName) -> Result<Vec<Pass>, StoreError> {
-        self.with(room, |room, _| room.line.revoked())
+        self.read(room, |room| room.line.revoked())
     }
 
     async fn set_overrides(&self, room: &RoomName, overrides: &Overrides) -> Result<(), StoreError> {
-        self.with(room, |room, _| {
+        self.read(room, |room| {
             if overrides.revision >= room.overrides.revision {
                 room.overrides = overrides.clone();
                 room.line.configure(overrides.apply(&room.base));
@@ -278,6 +279,6 @@ impl Store for MemoryStore {
     }
 
     async fn clear(&self, room: &RoomName, epoch: Epoch, known: Epoch) -> Result<(), StoreError> {
-        self.with(room, |room, _| room.line.clear(epoch, known))
+        self.read(room, |room| room.line.clear(epoch, known))
     }
 }
