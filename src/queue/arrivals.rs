@@ -141,12 +141,12 @@ pub(super) async fn run(room: &Room) {
     }
 }
 
-/// Enqueues the newcomers of an outage.
-pub(super) async fn catch_up(room: &Room) -> Result<(), StoreError> {
+/// Enqueues the newcomers of an outage; false while the line takes none yet.
+pub(super) async fn catch_up(room: &Room) -> Result<bool, StoreError> {
     loop {
         let group = room.arrivals.missed.lock().take(GROUP);
         if group.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let turns = match join(room, &group).await {
             Ok(turns) => turns,
@@ -159,7 +159,7 @@ pub(super) async fn catch_up(room: &Room) -> Result<(), StoreError> {
         let missed: Vec<_> = missed.map(|(arrival, _)| arrival).collect();
         if !missed.is_empty() {
             room.arrivals.missed.lock().put_back(missed);
-            return Err(line_first());
+            return Ok(false);
         }
     }
 }
@@ -211,8 +211,10 @@ async fn serve(room: &Room, group: Vec<Arrival>) {
     if joining.is_empty() {
         return;
     }
-    if let Err(why) = catch_up(room).await {
-        return refuse(room, joining, &why);
+    match catch_up(room).await {
+        Ok(true) => {}
+        Ok(false) => return refuse(room, joining, &line_first()),
+        Err(why) => return refuse(room, joining, &why),
     }
     let wishes: Vec<_> =
         joining.iter().filter_map(|a| a.wish.intent().map(|intent| (a.visitor, intent))).collect();

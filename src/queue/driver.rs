@@ -94,13 +94,13 @@ async fn step(room: &Room, state: &mut State) -> Result<Duration, StoreError> {
     draw::learn(room, state, &report.standing, &rank).await?;
     publish(room, state, report, rank, changes);
     copies::send(room).await?;
-    match arrivals::catch_up(room).await {
-        Err(StoreError::Full) => {}
+    let caught_up = match arrivals::catch_up(room).await {
+        Err(StoreError::Full) => true,
         caught_up => caught_up?,
-    }
+    };
     let view = room.view();
     let due = view.standing.as_ref().map_or(RETRY, |s| s.due_at.since(room.now()));
-    Ok(pause_until(due))
+    Ok(if caught_up { pause_until(due) } else { pause_until(due).min(RETRY) })
 }
 
 /// How long until the store is asked again: the time until then in equal parts.

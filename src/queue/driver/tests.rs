@@ -338,6 +338,23 @@ async fn a_copy_from_before_gives_no_number_again_and_who_asked_for_one_is_not_f
 }
 
 #[tokio::test]
+async fn an_outage_that_is_over_holds_up_only_those_who_want_a_number() {
+    let mut world = World::new("capacity = 1\nbatch = 1");
+    world.step().await.expect("opened");
+    world.join(0..2).await;
+    world.clock.advance(SECOND * 2);
+    let answer = arrive(&world, 4).await;
+    assert!(matches!(answer, Err(StoreError::Away(_))), "not yet: {answer:?}");
+    world.step().await.expect("a tick");
+    let view = world.room.view().clone();
+    assert!(!view.degraded && view.standing.as_ref().is_some_and(|s| s.called == 1), "the store is there");
+    world.clock.advance(SECOND);
+    world.step().await.expect("a tick");
+    let found = world.store.look(&world.room.config().name.clone(), &[visitor(4)]).await.expect("looked");
+    assert!(matches!(found[..], [Turn::Waiting { number: PlaceNumber(3), .. }]), "by itself: {found:?}");
+}
+
+#[tokio::test]
 async fn a_copy_that_lacks_only_a_claim_is_noticed_and_the_pass_counts_again() {
     let mut world = World::new("capacity = 1\nbatch = 1\npoll = { min = \"0s\", max = \"2s\" }");
     world.step().await.expect("opened");
