@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::future::join;
+
 use super::draw::{self, Drawn};
 use super::{Room, View, arrivals, copies, handed, recovery};
 use crate::domain::estimate::Estimate;
@@ -73,10 +75,12 @@ async fn step(room: &Room, state: &mut State) -> Result<Duration, StoreError> {
     let name = room.config().name.clone();
     // Before anybody is evicted for silence.
     send_signs(room, state).await?;
-    make_room(room, state).await?;
     let known = recovery::known(room, state);
     let changes = room.changes();
-    let mut report = match room.store.admit(&name, known.as_ref()).await {
+    // Sent together, and carried out in this order.
+    let (made, report) = join(make_room(room, state), room.store.admit(&name, known.as_ref())).await;
+    made?;
+    let mut report = match report {
         // A full store admits nobody, but room is made and passes are revoked all the same.
         Err(StoreError::Full) => recovery::reopen(room, known.as_ref(), None).await?,
         report => report?,
