@@ -19,7 +19,7 @@ REFERENCES = ["pingora-proxy-reference", "naive-gate"]
 NEEDED = {command: command for command in ("nginx", "haproxy", "wrk", "redis-server", "openssl")}
 
 NGINX = """
-daemon off; worker_processes 1; worker_rlimit_nofile 20000; pid {scratch}/nginx.pid; error_log stderr crit;
+daemon off; worker_processes {workers}; worker_rlimit_nofile 20000; pid {scratch}/nginx.pid; error_log stderr crit;
 events {{ worker_connections 16000; }}
 http {{
   access_log off; keepalive_requests 1000000000; keepalive_timeout 600;
@@ -27,7 +27,7 @@ http {{
   uwsgi_temp_path {scratch}; scgi_temp_path {scratch};
   upstream app {{ server 127.0.0.1:{app}; keepalive 128; keepalive_requests 1000000000; }}
   {more}
-  server {{ listen 127.0.0.1:{port} {tls} backlog=4096; {server} }}
+  server {{ listen 127.0.0.1:{port} {tls} reuseport backlog=4096; {server} }}
 }}
 """
 ANSWERS = 'location / { default_type text/plain; return 200 "thirty-seven bytes that the app sends"; }'
@@ -169,13 +169,14 @@ class Servers:
         path.write_text(text)
         return path
 
-    def nginx(self, server, app=1, more="", tls=False):
+    def nginx(self, server, app=1, more="", tls=False, workers=1):
         port = free_port()
         listen = "ssl" if tls else ""
         if tls:
             cert, key = self.certificate
             more += f"ssl_certificate {cert}; ssl_certificate_key {key};"
-        conf = NGINX.format(scratch=self.scratch, port=port, app=app, server=server, more=more, tls=listen)
+        values = {"scratch": self.scratch, "port": port, "app": app, "server": server, "more": more}
+        conf = NGINX.format(tls=listen, workers=workers, **values)
         path = self.write(f"nginx-{port}.conf", conf)
         return self.start(["nginx", "-p", str(self.scratch), "-e", "stderr", "-c", path], port), port
 
