@@ -55,6 +55,7 @@ use tokio_util::task::TaskTracker;
 use crate::clock::Clock;
 use crate::config;
 use crate::domain::id::VisitorId;
+use crate::domain::time::Timestamp;
 use crate::queue::Room;
 use crate::server::{AtOnce, Handler, PlainRequest};
 use crate::telemetry::Metrics;
@@ -232,9 +233,15 @@ impl Handler for Gate {
         self.answer(peer, request).await
     }
 
-    fn at_once(self: &Arc<Self>, peer: SocketAddr, request: &PlainRequest<'_>) -> AtOnce<Forwarded> {
-        if let Some(answer) = self.poll_at_once(request) {
-            return AtOnce::Answer(answer);
+    fn at_once(
+        self: &Arc<Self>,
+        peer: SocketAddr,
+        request: &PlainRequest<'_>,
+        now: Timestamp,
+        answer: &mut Vec<u8>,
+    ) -> AtOnce<Forwarded> {
+        if self.poll_at_once(request, now, answer).is_some() {
+            return AtOnce::Answered;
         }
         self.forward_at_once(peer, request).map_or(AtOnce::Later, AtOnce::Relay)
     }

@@ -34,11 +34,12 @@ use pingora_core::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::clock::Clock;
+use crate::domain::time::Timestamp;
 pub use downstream::{Downstream, Gone};
 use io::{Activity, Watched};
 pub use limit::{Connections, network};
 use park::{Park, Parked};
-pub use plain::{PlainRequest, write_answer, write_date};
+pub use plain::{PlainRequest, write_answer, write_body, write_date, write_field, write_status};
 pub use tls::{Certificate, Pair, PairError};
 use watch::{Event, Watch};
 
@@ -88,8 +89,15 @@ pub trait Handler: Send + Sync + 'static {
     /// What [`Handler::at_once`] begins; [`std::convert::Infallible`] where it begins nothing.
     type Relay: Relay;
 
-    /// What can be done with a plain request of `peer` without waiting.
-    fn at_once(self: &Arc<Self>, _peer: SocketAddr, _request: &PlainRequest<'_>) -> AtOnce<Self::Relay> {
+    /// What can be done with a plain request of `peer` without waiting; `now` is the
+    /// time of day, `answer` is empty.
+    fn at_once(
+        self: &Arc<Self>,
+        _peer: SocketAddr,
+        _request: &PlainRequest<'_>,
+        _now: Timestamp,
+        _answer: &mut Vec<u8>,
+    ) -> AtOnce<Self::Relay> {
         AtOnce::Later
     }
 }
@@ -117,8 +125,8 @@ impl Relay for std::convert::Infallible {
 
 /// What is done with a plain request without waiting.
 pub enum AtOnce<R> {
-    /// Answered.
-    Answer(Response<Bytes>),
+    /// Answered: the whole of it was written, head and body.
+    Answered,
     /// Begun; its answer comes from somebody else.
     Relay(R),
     /// Nothing: it is for [`Handler::handle`].

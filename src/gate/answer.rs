@@ -16,7 +16,7 @@ use super::body::Reply;
 use super::page::{self, ErrorKind, Language, Page, Shown, Text, View};
 use super::seal::{SealedPass, SealedPlace};
 use super::site::Site;
-use super::visitor::{Carrier, Fields, Visitor};
+use super::visitor::{Carrier, Fields, Head, Visitor};
 use crate::domain::id::VisitorId;
 use crate::domain::place::Reason;
 use crate::domain::time::{Timestamp, millis};
@@ -161,6 +161,26 @@ impl Gate {
         arrived: &Arrived,
         grant: &Grant,
     ) -> Response<Reply> {
+        let mut text = Vec::with_capacity(USUAL_JSON);
+        self.write_status(site, visitor, fields, arrived, grant, &mut text);
+        let mut response = Response::new(Reply::own(text));
+        let headers = response.headers_mut();
+        headers.reserve(STATUS_HEADERS);
+        status_headers(headers);
+        set_tokens(headers, site, visitor, grant);
+        response
+    }
+
+    /// The JSON of a state.
+    pub(super) fn write_status(
+        &self,
+        site: &Site,
+        visitor: &Visitor,
+        fields: &impl Fields,
+        arrived: &Arrived,
+        grant: &Grant,
+        text: &mut Vec<u8>,
+    ) {
         let room = &site.room;
         let now = room.now();
         let view = room.view();
@@ -212,13 +232,7 @@ impl Gate {
             place_token: by_token.then_some(grant.place.as_deref()),
             pass_token: by_token.then(|| grant.pass.as_ref().map(|(token, _)| token.as_str())),
         };
-        let mut response = Response::new(json(&body));
-        let headers = response.headers_mut();
-        headers.reserve(STATUS_HEADERS);
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        own_headers(headers);
-        set_tokens(headers, site, visitor, grant);
-        response
+        write_json(&body, text);
     }
 
     /// The waiting page in the state of its visitor.
@@ -326,27 +340,25 @@ impl Gate {
 }
 
 /// Puts tokens where the visitor carries them.
-pub(super) fn set_tokens(headers: &mut HeaderMap, site: &Site, visitor: &Visitor, grant: &Grant) {
+pub(super) fn set_tokens(head: &mut impl Head, site: &Site, visitor: &Visitor, grant: &Grant) {
     match visitor.carrier {
         Carrier::Session => {}
         Carrier::Tokens => {
-            if let Some((token, _)) = &grant.pass
-                && let Ok(value) = HeaderValue::from_str(token)
-            {
-                headers.insert(super::visitor::PASS_TOKEN, value);
+            if let Some((token, _)) = &grant.pass {
+                head.set(super::visitor::PASS_TOKEN, token);
             }
         }
         Carrier::Cookies => {
             if let Some(token) = &grant.visitor {
-                site.names.set_visitor(headers, token);
+                site.names.set_visitor(head, token);
             }
             if let Some(token) = &grant.place {
-                site.names.set_place(headers, token);
+                site.names.set_place(head, token);
             }
             if let Some((token, seconds)) = &grant.pass {
-                site.names.set_pass(headers, token, *seconds);
+                site.names.set_pass(head, token, *seconds);
             } else if grant.drop_pass {
-                site.names.drop_pass(headers);
+                site.names.drop_pass(head);
             }
         }
     }
@@ -384,8 +396,12 @@ fn seen(arrived: &Arrived, sold_out: bool) -> View {
 
 pub(super) fn json(body: &impl Serialize) -> Reply {
     let mut text = Vec::with_capacity(USUAL_JSON);
-    serde_json::to_writer(&mut text, body).expect("plain data serialises");
+    write_json(body, &mut text);
     Reply::own(text)
+}
+
+fn write_json(body: &impl Serialize, text: &mut Vec<u8>) {
+    serde_json::to_writer(text, body).expect("plain data serialises");
 }
 
 pub(super) fn html(status: StatusCode, page: Page) -> Response<Reply> {
@@ -395,6 +411,12 @@ pub(super) fn html(status: StatusCode, page: Page) -> Response<Reply> {
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
+}
+
+/// What every state carries.
+pub(super) fn status_headers(headers: &mut HeaderMap) {
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    own_headers(headers);
 }
 
 /// What every answer of the gate's own carries.

@@ -35,7 +35,7 @@ use super::visit::{Asked, Inside};
 use super::visitor::Fields as _;
 use super::{Gate, accepts_html, address, request};
 use crate::domain::time::Timestamp;
-use crate::server::{Downstream, Gone, PlainRequest, Relay, write_answer};
+use crate::server::{Downstream, Gone, PlainRequest, Relay, write_answer, write_field};
 
 pub(super) use answer::{Broken, FIELDS, HEAD_BYTES, framing};
 use exchange::Exchange;
@@ -143,7 +143,7 @@ impl Gate {
             output.clear();
             head::begin_request(plain, output);
             self.introduce(site, &asked, Some(host), &inside, now, |name, value| {
-                head::put(name, value, output)
+                write_field(name, value, output)
             });
             output.extend_from_slice(b"\r\n");
             self.send_at_once(site, output)

@@ -3,7 +3,8 @@
 //! Broken, foreign, repeated or swapped tokens are as good as none: their
 //! bearer is a newcomer, never an error.
 
-use std::fmt::Write as _;
+use std::fmt;
+use std::io::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -15,7 +16,7 @@ use super::seal::{Seal, SealedPass, SealedPlace};
 use crate::config;
 use crate::domain::id::{RoomName, VisitorId};
 use crate::domain::time::Timestamp;
-use crate::server::PlainRequest;
+use crate::server::{PlainRequest, write_field};
 
 pub(super) const CLIENT: HeaderName = HeaderName::from_static("usher-client");
 pub(super) const VISITOR_TOKEN: HeaderName = HeaderName::from_static("usher-visitor-token");
@@ -71,28 +72,58 @@ impl CookieNames {
         Self { visitor: name("visitor"), place: name("place"), pass: name("pass"), attributes }
     }
 
-    fn set(&self, headers: &mut HeaderMap, name: &str, token: &str, max_age: u64) {
-        let mut cookie = String::with_capacity(name.len() + token.len() + 80);
-        _ = write!(cookie, "{name}={token}; Max-Age={max_age}; {}", self.attributes);
-        if let Ok(value) = HeaderValue::try_from(cookie) {
-            headers.append(SET_COOKIE, value);
+    fn set(&self, head: &mut impl Head, name: &str, token: &str, max_age: u64) {
+        head.add_cookie(format_args!("{name}={token}; Max-Age={max_age}; {}", self.attributes));
+    }
+
+    pub(super) fn set_visitor(&self, head: &mut impl Head, token: &str) {
+        self.set(head, &self.visitor, token, VISITOR_DAYS * 86_400);
+    }
+
+    pub(super) fn set_place(&self, head: &mut impl Head, token: &str) {
+        self.set(head, &self.place, token, VISITOR_DAYS * 86_400);
+    }
+
+    pub(super) fn set_pass(&self, head: &mut impl Head, token: &str, seconds: u64) {
+        self.set(head, &self.pass, token, seconds);
+    }
+
+    pub(super) fn drop_pass(&self, head: &mut impl Head) {
+        self.set(head, &self.pass, "", 0);
+    }
+}
+
+/// The fields of an answer, where tokens are given back.
+pub(super) trait Head {
+    /// Sets the one field of this name.
+    fn set(&mut self, name: HeaderName, value: &str);
+
+    /// Adds a `Set-Cookie`.
+    fn add_cookie(&mut self, cookie: fmt::Arguments<'_>);
+}
+
+impl Head for HeaderMap {
+    fn set(&mut self, name: HeaderName, value: &str) {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.insert(name, value);
         }
     }
 
-    pub(super) fn set_visitor(&self, headers: &mut HeaderMap, token: &str) {
-        self.set(headers, &self.visitor, token, VISITOR_DAYS * 86_400);
+    fn add_cookie(&mut self, cookie: fmt::Arguments<'_>) {
+        if let Ok(value) = HeaderValue::try_from(cookie.to_string()) {
+            self.append(SET_COOKIE, value);
+        }
+    }
+}
+
+/// A head as it is sent; it has no other field of such a name.
+impl Head for Vec<u8> {
+    fn set(&mut self, name: HeaderName, value: &str) {
+        write_field(&name, value.as_bytes(), self);
     }
 
-    pub(super) fn set_place(&self, headers: &mut HeaderMap, token: &str) {
-        self.set(headers, &self.place, token, VISITOR_DAYS * 86_400);
-    }
-
-    pub(super) fn set_pass(&self, headers: &mut HeaderMap, token: &str, seconds: u64) {
-        self.set(headers, &self.pass, token, seconds);
-    }
-
-    pub(super) fn drop_pass(&self, headers: &mut HeaderMap) {
-        self.set(headers, &self.pass, "", 0);
+    fn add_cookie(&mut self, cookie: fmt::Arguments<'_>) {
+        write!(self, "{SET_COOKIE}: {cookie}\r\n").expect("memory takes all");
     }
 }
 

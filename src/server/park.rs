@@ -18,8 +18,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::downstream::Downstream;
 use super::io::Watched;
-use super::plain::{with_plain, write_answer};
+use super::plain::with_plain;
 use super::{AtOnce, Bounds, Handler, Left, Relay as _};
+use crate::domain::time::Timestamp;
 
 /// A head that is longer, or comes in pieces, is hyper's to read.
 const SCRATCH: usize = 8 * 1_024;
@@ -104,11 +105,10 @@ impl<H: Handler> Park<'_, H> {
                 _ => return Poll::Ready(Parked::Over),
             }
             let came = buffer.filled();
-            match self.at_once(came) {
-                AtOnce::Answer(answer) => {
+            output.clear();
+            match self.at_once(came, io.activity().time_of_day(), output) {
+                AtOnce::Answered => {
                     self.left.take();
-                    output.clear();
-                    write_answer(&answer, false, io.activity().time_of_day(), output);
                     io.send_later(output);
                     Poll::Ready(Parked::Answered)
                 }
@@ -124,14 +124,15 @@ impl<H: Handler> Park<'_, H> {
         })
     }
 
-    fn at_once(&self, came: &[u8]) -> AtOnce<H::Relay> {
+    fn at_once(&self, came: &[u8], now: Timestamp, answer: &mut Vec<u8>) -> AtOnce<H::Relay> {
         // Hyper says so when a request is the connection's last, or too large.
         if self.left.is_last() || came.len() > self.bounds.head_bytes {
             return AtOnce::Later;
         }
-        let answer =
-            with_plain(came, self.bounds.headers, |plain| Some(self.handler.at_once(self.peer, plain)));
-        answer.unwrap_or(AtOnce::Later)
+        let done = with_plain(came, self.bounds.headers, |plain| {
+            Some(self.handler.at_once(self.peer, plain, now, answer))
+        });
+        done.unwrap_or(AtOnce::Later)
     }
 }
 

@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::Response;
+use http::{HeaderName, Response, StatusCode};
 
 use crate::domain::time::Timestamp;
 
@@ -122,26 +122,42 @@ pub fn write_date(now: Timestamp, out: &mut Vec<u8>) {
     });
 }
 
-/// Writes an answer as HTTP/1.1, without its body when it is `to_head`.
-pub fn write_answer(answer: &Response<Bytes>, to_head: bool, now: Timestamp, out: &mut Vec<u8>) {
+/// Writes the first line of an answer, as HTTP/1.1.
+pub fn write_status(status: StatusCode, out: &mut Vec<u8>) {
     out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(answer.status().as_str().as_bytes());
+    out.extend_from_slice(status.as_str().as_bytes());
     out.push(b' ');
-    out.extend_from_slice(answer.status().canonical_reason().unwrap_or_default().as_bytes());
-    for (name, value) in answer.headers() {
-        out.extend_from_slice(b"\r\n");
-        out.extend_from_slice(name.as_str().as_bytes());
-        out.extend_from_slice(b": ");
-        out.extend_from_slice(value.as_bytes());
-    }
-    out.extend_from_slice(b"\r\ncontent-length: ");
-    out.extend_from_slice(itoa::Buffer::new().format(answer.body().len()).as_bytes());
+    out.extend_from_slice(status.canonical_reason().unwrap_or_default().as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Writes a field of a head.
+pub fn write_field(name: &HeaderName, value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_str().as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Ends a head and writes the body, but when it is `to_head`.
+pub fn write_body(body: &[u8], to_head: bool, now: Timestamp, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"content-length: ");
+    out.extend_from_slice(itoa::Buffer::new().format(body.len()).as_bytes());
     out.extend_from_slice(b"\r\n");
     write_date(now, out);
     out.extend_from_slice(b"\r\n");
     if !to_head {
-        out.extend_from_slice(answer.body());
+        out.extend_from_slice(body);
     }
+}
+
+/// Writes an answer as HTTP/1.1, without its body when it is `to_head`.
+pub fn write_answer(answer: &Response<Bytes>, to_head: bool, now: Timestamp, out: &mut Vec<u8>) {
+    write_status(answer.status(), out);
+    for (name, value) in answer.headers() {
+        write_field(name, value.as_bytes(), out);
+    }
+    write_body(answer.body(), to_head, now, out);
 }
 
 #[cfg(test)]

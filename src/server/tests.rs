@@ -166,7 +166,13 @@ impl Handler for Ways {
         Response::new(Full::from("by hyper"))
     }
 
-    fn at_once(self: &Arc<Self>, _: SocketAddr, request: &PlainRequest<'_>) -> AtOnce<Self::Relay> {
+    fn at_once(
+        self: &Arc<Self>,
+        _: SocketAddr,
+        request: &PlainRequest<'_>,
+        now: Timestamp,
+        answer: &mut Vec<u8>,
+    ) -> AtOnce<Self::Relay> {
         if request.target != "/parked" {
             return AtOnce::Later;
         }
@@ -174,7 +180,8 @@ impl Handler for Ways {
         if let Some(drain) = &self.drain {
             drain.send_replace(true);
         }
-        AtOnce::Answer(Response::new(Bytes::from_static(b"parked")))
+        write_answer(&Response::new(Bytes::from_static(b"parked")), false, now, answer);
+        AtOnce::Answered
     }
 }
 

@@ -1,6 +1,6 @@
 //! Heads written anew: a request's to the app, an answer's to the visitor.
 
-use http::{HeaderName, StatusCode};
+use http::StatusCode;
 
 use super::super::strip::{answer_ends_here, ends_here, keep_cookies};
 use super::answer::Framing;
@@ -39,14 +39,6 @@ fn put_cookies(plain: &PlainRequest<'_>, out: &mut Vec<u8>) {
             }
         }
     }
-}
-
-/// One of the gate's own fields.
-pub(super) fn put(name: &HeaderName, value: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(name.as_str().as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
 }
 
 /// A field in lower case, unless its name is one of those that end at the gate.
