@@ -13,10 +13,16 @@ use crate::support::gate::TestGate;
 use crate::support::redis_server::{RedisServer, skipped};
 use usher::clock::{Clock as _, SystemClock};
 
-/// The longest pause, which is what nearly all of them are told.
-const LONGEST: Duration = Duration::from_secs(2);
-const ROOM: &str = "capacity = 1\nbatch = 1\ntick = \"250ms\"\nidle_timeout = \"20s\"\n\
-                    poll = { min = \"500ms\", max = \"2s\" }";
+/// A room that tells nearly all of a crowd to come back after `longest`.
+fn room(longest: Duration) -> String {
+    let ms = longest.as_millis();
+    format!(
+        "capacity = 1\nbatch = 1\ntick = \"250ms\"\nidle_timeout = \"{}ms\"\n\
+         poll = {{ min = \"{}ms\", max = \"{ms}ms\" }}",
+        ms * 10,
+        ms / 4
+    )
+}
 
 /// Scripts that the store ran so far.
 fn scripts(redis: &RedisServer) -> u64 {
@@ -52,21 +58,22 @@ impl Asked {
     }
 
     /// The largest share that was told to come back within the same tenth of the longest pause.
-    fn thickest(&self) -> f64 {
-        let step = LONGEST.as_millis() as u32 / 10;
+    fn thickest(&self, longest: Duration) -> f64 {
+        let step = longest.as_millis() as u32 / 10;
         let most = self.pauses.chunk_by(|a, b| a.saturating_sub(1) / step == b.saturating_sub(1) / step);
         most.map(<[u32]>::len).max().unwrap_or(0) as f64 / self.pauses.len().max(1) as f64
     }
 }
 
-async fn comes_back(count: usize, away: Duration) {
+async fn comes_back(count: usize, away: Duration, longest: Duration) {
+    let room = room(longest);
     let (redis, app) = (RedisServer::start(), FakeApp::start().await);
-    let mut gates = [gate(&redis.url(), &app, ROOM).await, gate(&redis.url(), &app, ROOM).await];
+    let mut gates = [gate(&redis.url(), &app, &room).await, gate(&redis.url(), &app, &room).await];
     let crowd = Crowd::start(&gates.each_ref().map(TestGate::address), count, manners(count, None));
     stands(&crowd).await;
-    sleep(LONGEST * 2).await;
+    sleep(longest * 2).await;
     let (before, quiet) = (scripts(&redis), Instant::now());
-    sleep(LONGEST).await;
+    sleep(longest).await;
     let usual = (scripts(&redis) - before) as f64 / quiet.elapsed().as_secs_f64();
     gates.iter_mut().for_each(TestGate::kill);
     sleep(away).await;
@@ -74,22 +81,22 @@ async fn comes_back(count: usize, away: Duration) {
     tokio::join!(a.revive(), b.revive());
     let (before, back, back_at) = (scripts(&redis), Instant::now(), SystemClock::new().now());
     crowd.until_all("are answered", DEADLINE, |seen| seen.number.is_some()).await;
-    sleep(LONGEST * 3).await;
+    sleep(longest * 3).await;
     let now = (scripts(&redis) - before) as f64 / back.elapsed().as_secs_f64();
     let history = crowd.history().await;
-    let first = Asked::between(&history, back_at, back_at + LONGEST);
-    let all = Asked::between(&history, back_at, back_at + LONGEST * 3);
+    let first = Asked::between(&history, back_at, back_at + longest);
+    let all = Asked::between(&history, back_at, back_at + longest * 3);
     eprintln!(
         "{usual:.0} scripts a second before and {now:.0} after; {} polls, {} of them too early; \
          {:.0} % were told one tenth",
         all.polls,
         all.too_early,
-        first.thickest() * 100.0
+        first.thickest(longest) * 100.0
     );
     assert!(now < usual * 3.0 + 30.0, "{now} scripts a second, {usual} before");
     assert!(all.too_early * 10 <= all.polls, "{} of {} polls were too early", all.too_early, all.polls);
     assert!(first.pauses.len() >= count, "{} answers", first.pauses.len());
-    assert!(first.thickest() < 0.4, "the herd stays one: {:.2}", first.thickest());
+    assert!(first.thickest(longest) < 0.4, "the herd stays one: {:.2}", first.thickest(longest));
     let (soonest, latest) = (first.pauses[count / 20], first.pauses[first.pauses.len() - count / 20]);
     assert!(latest >= soonest * 3 / 2, "a spread of {soonest} to {latest} ms");
     let verdict = judge(&history, 1, away);
@@ -102,11 +109,11 @@ async fn a_herd_that_comes_back_at_once_is_spread_and_does_not_reach_the_store()
     if skipped() {
         return;
     }
-    comes_back(400, SECOND * 3).await;
+    comes_back(400, SECOND * 3, SECOND * 2).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "soak"]
 async fn soak_fifty_thousand_who_come_back_after_two_minutes() {
-    comes_back(50_000, SECOND * 120).await;
+    comes_back(50_000, SECOND * 120, SECOND * 20).await;
 }

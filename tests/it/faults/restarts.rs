@@ -101,7 +101,7 @@ struct Absence {
 /// X18, X19: every gate is away for longer than a silent place is kept. `forged`: the
 /// store is told that a gate was there until just before they came back.
 async fn all_gates_away(count_of: usize, away: Duration, forged: bool) -> Absence {
-    let room = |capacity| {
+    let room = |capacity: usize| {
         format!(
             "capacity = {capacity}\nbatch = 5\ntick = \"250ms\"\nidle_timeout = \"2s\"\n\
              poll = {{ min = \"200ms\", max = \"1s\" }}"
@@ -121,7 +121,7 @@ async fn all_gates_away(count_of: usize, away: Duration, forged: bool) -> Absenc
     let before = (number("tick"), number("admitted"));
     sleep(away).await;
     for gate in &gates {
-        std::fs::write(gate.file("usher.toml"), settings(&redis.url(), &app, &room(1_000)))
+        std::fs::write(gate.file("usher.toml"), settings(&redis.url(), &app, &room(count_of)))
             .expect("the scratch folder is ours");
     }
     if forged {
@@ -136,14 +136,14 @@ async fn all_gates_away(count_of: usize, away: Duration, forged: bool) -> Absenc
     let due = since.elapsed().as_millis() / TICK.as_millis() + 1;
     assert!(u128::from(ticks) <= due, "{ticks} ticks of {due}: missed ones are not made up");
     assert!(admitted <= ticks * BATCH, "{admitted} came in at {ticks} ticks");
-    until("they all come in", DEADLINE, || async {
+    until("they all come in", DEADLINE * 2, || async {
         let room = gates[0].room("main").await;
         let evicted = room["evicted_total"].as_u64()?;
         (inside() + evicted >= count_of as u64).then_some(())
     })
     .await;
     let evicted = count(&gates[0], "evicted_total").await;
-    let verdict = judge(&crowd.history().await, 1_000, away);
+    let verdict = judge(&crowd.history().await, count_of as u64, away);
     let mut broken: Vec<_> = verdict.findings.iter().map(|found| format!("{found:?}")).collect();
     if verdict.fates.lost > 0 {
         broken.push(format!("{:?}", verdict.fates));
