@@ -19,7 +19,7 @@ test: tools-test lint
 	$(CARGO) test --locked
 	tests/browser/run
 
-# The fault runs with the crowd of an on-sale: a quarter of an hour, by hand.
+# The fault runs with the crowd of an on-sale: more than an hour, by hand.
 soak: tools-test
 	$(CARGO) test --release --locked --test it -- --ignored --nocapture --test-threads 1 soak
 
