@@ -7,8 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use futures_util::future::join;
-
 use super::draw::{self, Drawn};
 use super::{Room, View, arrivals, copies, handed, recovery};
 use crate::domain::estimate::Estimate;
@@ -75,12 +73,10 @@ async fn step(room: &Room, state: &mut State) -> Result<Duration, StoreError> {
     let name = room.config().name.clone();
     // Before anybody is evicted for silence.
     send_signs(room, state).await?;
+    make_room(room, state).await?;
     let known = recovery::known(room, state);
     let changes = room.changes();
-    // Sent together, and carried out in this order.
-    let (made, report) = join(make_room(room, state), room.store.admit(&name, known.as_ref())).await;
-    made?;
-    let mut report = match report {
+    let mut report = match room.store.admit(&name, known.as_ref()).await {
         // A full store admits nobody, but room is made and passes are revoked all the same.
         Err(StoreError::Full) => recovery::reopen(room, known.as_ref(), None).await?,
         report => report?,
