@@ -25,6 +25,10 @@ const LINGER: Duration = Duration::from_millis(500);
 /// Bytes a second that a peer must take while an answer waits for it.
 const LEAST_RATE: u64 = 1_024;
 
+/// Time for the first head of a connection that was just accepted when the
+/// drain began: the request is on its way, and nobody would ask it again.
+const NEWCOMER: Duration = Duration::from_secs(2);
+
 /// An idle HTTP/1 connection gives its buffers back after this.
 pub(super) const PARK_AFTER: Duration = Duration::from_secs(2);
 
@@ -125,7 +129,7 @@ impl Activity {
     fn bytes_came(&self) {
         if self.framed {
             self.head_since.store(0, Ordering::Relaxed);
-        } else if self.busy.load(Ordering::Relaxed) == 0 && self.head_since.load(Ordering::Relaxed) == 0 {
+        } else if self.busy.load(Ordering::Relaxed) == 0 && !self.awaits_head() {
             self.head_since.store(self.now(), Ordering::Relaxed);
         }
     }
@@ -167,16 +171,22 @@ impl Activity {
         self.draining.load(Ordering::Relaxed)
     }
 
-    /// Lets an answer under way be the last; `false` when there is none.
+    /// Lets what is under way be the last: an answer, or a newcomer's first
+    /// request. `false` when there is neither.
     pub(super) fn drain(&self) -> bool {
         self.draining.store(true, Ordering::Relaxed);
-        self.is_stalled_or_busy()
+        self.is_stalled_or_busy() || self.awaits_head()
+    }
+
+    /// Whether a head has begun, or is the first and has yet to.
+    pub(super) fn awaits_head(&self) -> bool {
+        self.head_since.load(Ordering::Relaxed) != 0
     }
 
     fn may_park(&self) -> bool {
         self.parks.load(Ordering::Relaxed)
             && !self.is_stalled_or_busy()
-            && self.head_since.load(Ordering::Relaxed) == 0
+            && !self.awaits_head()
             && self.now().saturating_sub(self.idle_since.load(Ordering::Relaxed)) >= millis(PARK_AFTER)
     }
 
@@ -192,7 +202,7 @@ impl Activity {
                 left
             });
         }
-        let idle = !self.is_stalled_or_busy() && self.head_since.load(Ordering::Relaxed) == 0;
+        let idle = !self.is_stalled_or_busy() && !self.awaits_head();
         if !(self.framed && idle) || self.retired.swap(true, Ordering::Relaxed) {
             return Verdict::Cut;
         }
@@ -222,7 +232,9 @@ impl Activity {
         }
         let head = self.head_since.load(Ordering::Relaxed);
         if head != 0 {
-            return left(head, bounds.head_timeout).map(|ms| self.look_again(ms, bounds));
+            let limit =
+                if self.is_draining() { bounds.head_timeout.min(NEWCOMER) } else { bounds.head_timeout };
+            return left(head, limit).map(|ms| self.look_again(ms, bounds));
         }
         left(self.idle_since.load(Ordering::Relaxed), bounds.idle_timeout)
             .map(|ms| self.look_again(ms, bounds))

@@ -96,7 +96,8 @@ impl<H: Handler> Park<'_, H> {
                 // What was read ahead is hyper's.
                 return Poll::Ready(Parked::Request);
             }
-            if ready!(io.poll_unsent(cx)).is_err() || io.activity().is_draining() {
+            let draining = io.activity().is_draining();
+            if ready!(io.poll_unsent(cx)).is_err() || draining && !io.activity().awaits_head() {
                 return Poll::Ready(Parked::Over);
             }
             let mut buffer = ReadBuf::new(input);
@@ -105,6 +106,10 @@ impl<H: Handler> Park<'_, H> {
                 _ => return Poll::Ready(Parked::Over),
             }
             let came = buffer.filled();
+            if draining {
+                io.put_back(came);
+                return Poll::Ready(Parked::Request);
+            }
             output.clear();
             match self.at_once(came, io.activity().time_of_day(), output) {
                 AtOnce::Answered => {

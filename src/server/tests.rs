@@ -278,16 +278,43 @@ async fn a_parked_connection_says_goodbye_when_it_is_drained() {
 
 #[tokio::test]
 async fn an_answer_that_is_not_sent_yet_is_not_lost_to_a_drain() {
-    // What is looked at first, the answer or the drain, is a matter of chance.
-    for _ in 0..64 {
+    let (mut near, far) = tokio::io::duplex(1 << 16);
+    let (drain, _) = tokio::sync::watch::channel(false);
+    let ways = Ways { drain: Some(drain.clone()), ..Ways::default() };
+    let server = serve_parked(far, &Arc::new(ways), &drain);
+    assert!(ask(&mut near, "/parked", "parked").await);
+    assert_eq!(near.read(&mut [0]).await.expect("no reset"), 0, "it was the last");
+    tokio::time::timeout(LONG, server).await.expect("ended").expect("no panic");
+}
+
+#[tokio::test]
+async fn who_has_only_just_connected_is_answered_by_a_listener_that_drains() {
+    for path in ["/parked", "/other"] {
         let (mut near, far) = tokio::io::duplex(1 << 16);
         let (drain, _) = tokio::sync::watch::channel(false);
-        let ways = Ways { drain: Some(drain.clone()), ..Ways::default() };
-        let server = serve_parked(far, &Arc::new(ways), &drain);
-        assert!(ask(&mut near, "/parked", "parked").await);
+        let server = serve_parked(far, &Arc::new(Ways::default()), &drain);
+        tokio::task::yield_now().await;
+        drain.send(true).expect("it listens");
+        tokio::task::yield_now().await;
+        assert!(ask(&mut near, path, "by hyper").await, "told that it is the last, which hyper does");
         assert_eq!(near.read(&mut [0]).await.expect("no reset"), 0, "it was the last");
         tokio::time::timeout(LONG, server).await.expect("ended").expect("no panic");
     }
+}
+
+#[tokio::test]
+async fn who_has_connected_and_says_nothing_holds_a_drain_up_for_a_moment_only() {
+    in_time(|| async {
+        let (_silent, far) = tokio::io::duplex(1 << 16);
+        let (drain, _) = tokio::sync::watch::channel(false);
+        let server = serve_parked(far, &Arc::new(Ways::default()), &drain);
+        drain.send(true).expect("it listens");
+        tokio::time::timeout(Bounds::default().head_timeout / 2, server)
+            .await
+            .expect("ended")
+            .expect("no panic");
+    })
+    .await;
 }
 
 #[tokio::test]

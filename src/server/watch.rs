@@ -45,6 +45,8 @@ impl<'a> Watch<'a> {
     pub(super) async fn next<F: Future>(&mut self, mut connection: Pin<&mut F>) -> Event<F::Output> {
         loop {
             tokio::select! {
+                // A request that is there is begun before a drain is heard of.
+                biased;
                 ended = connection.as_mut() => return Event::Ended(ended),
                 () = self.bell.as_mut() => {
                     let (left, event) = match self.activity.verdict(self.bounds) {
@@ -62,6 +64,8 @@ impl<'a> Watch<'a> {
                 changed = self.shutdown.changed(), if !self.draining => {
                     self.draining = changed.is_err() || *self.shutdown.borrow();
                     if self.draining {
+                        // Which changes the deadlines.
+                        self.bell.as_mut().reset(tokio::time::Instant::now());
                         return Event::Drain;
                     }
                 }
