@@ -51,6 +51,7 @@ local function arrive_inside(visitor, number, issued)
   return { 'E', number, 'p' }
 end
 
+-- Its turn, and whether nothing at all is known of it.
 local function arrive(visitor)
   local kind, number, note = find(visitor)
   if kind == 'W' then
@@ -61,5 +62,5 @@ local function arrive(visitor)
   if kind == 'C' then return arrive_called(visitor, number, note) end
   if kind == 'I' then return arrive_inside(visitor, number, note) end
   if kind == 'E' then return arrive_ended(visitor, number, note) end
-  return { 'U' }
+  return { 'U' }, true
 end
