@@ -35,6 +35,7 @@ mod strip;
 mod upstream;
 mod visit;
 mod visitor;
+mod wait;
 
 use std::cell::RefCell;
 use std::net::{IpAddr, SocketAddr};
@@ -62,16 +63,16 @@ use crate::telemetry::Metrics;
 
 use answer::close;
 use assertion::Assertions;
-use body::Reply;
+use body::{Reply, Sent};
 use decide::Endpoint;
 use forward::Forwarder;
-use lane::Forwarded;
 use limit::JoinLimit;
 use page::Pages;
 use request::Refusal;
 use seal::Seal;
 use site::{Site, Sites};
 use visitor::Fields;
+use wait::Begun;
 
 thread_local! {
     // Spreads polls; seeded from the system, nothing secret depends on it.
@@ -205,7 +206,7 @@ impl Gate {
         }
         let address = address::client(peer, &parts.headers, &self.config.trusted_proxies);
         if let Some(endpoint) = Endpoint::of(parts.uri.path()) {
-            return Box::pin(self.api(endpoint, parts, body, peer, address)).await;
+            return Box::pin(self.api(endpoint, parts, Sent::Coming(body), peer, address)).await;
         }
         let sites = self.sites.load();
         match sites.find(&request::host(&parts), parts.uri.path()) {
@@ -227,7 +228,7 @@ impl Gate {
 
 impl Handler for Gate {
     type Body = Reply;
-    type Relay = Forwarded;
+    type Relay = Begun;
 
     async fn handle(self: &Arc<Self>, peer: SocketAddr, request: Request<Incoming>) -> Response<Reply> {
         self.answer(peer, request).await
@@ -239,11 +240,11 @@ impl Handler for Gate {
         request: &PlainRequest<'_>,
         now: Timestamp,
         answer: &mut Vec<u8>,
-    ) -> AtOnce<Forwarded> {
+    ) -> AtOnce<Begun> {
         if self.poll_at_once(request, now, answer).is_some() {
             return AtOnce::Answered;
         }
-        self.forward_at_once(peer, request).map_or(AtOnce::Later, AtOnce::Relay)
+        self.begin_at_once(peer, request, now, answer)
     }
 }
 

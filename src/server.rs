@@ -103,19 +103,22 @@ pub trait Handler: Send + Sync + 'static {
 }
 
 /// A plain request that was begun, and whose answer comes from somebody else.
+///
+/// Boxed, so that connections which only wait do not carry it; each by itself, so
+/// that none is as large as the largest.
 pub trait Relay: Send + 'static {
     /// Hands the visitor its answer, up to the last byte.
     ///
     /// # Errors
     /// When the connection must end with what was sent: the visitor is gone,
     /// or must see that its answer is cut.
-    fn run<I>(self, visitor: &mut Downstream<'_, I>) -> impl Future<Output = Result<(), Gone>> + Send
+    fn run<'a, I>(self, visitor: &'a mut Downstream<'_, I>) -> BoxFuture<'a, Result<(), Gone>>
     where
         I: AsyncRead + AsyncWrite + Unpin + Send;
 }
 
 impl Relay for std::convert::Infallible {
-    async fn run<I>(self, _: &mut Downstream<'_, I>) -> Result<(), Gone>
+    fn run<'a, I>(self, _: &'a mut Downstream<'_, I>) -> BoxFuture<'a, Result<(), Gone>>
     where
         I: AsyncRead + AsyncWrite + Unpin + Send,
     {

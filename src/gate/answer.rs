@@ -242,7 +242,7 @@ impl Gate {
         visitor: &Visitor,
         arrived: &Arrived,
         grant: &Grant,
-        headers: &HeaderMap,
+        fields: &impl Fields,
         return_to: &str,
     ) -> Response<Reply> {
         let now = site.room.now();
@@ -277,7 +277,7 @@ impl Gate {
             Arrived::Full => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::from_u16(config.waiting_status).unwrap_or(StatusCode::OK),
         };
-        let language = language(headers);
+        let language = language(fields);
         let page = match &*site.page.load() {
             Some(own) => own.page(&self.pages, language, &shown),
             None => self.pages.waiting(language, &shown),

@@ -8,12 +8,11 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, HOST, LOCATION, ORIGIN, REFERER,
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
-use hyper::body::Incoming;
 use serde::Deserialize;
 
 use super::answer::{Grant, Kind, LANGUAGE, json, language, own_headers, retry_after};
 use super::arrive::{Arrived, How, recall};
-use super::body::Reply;
+use super::body::{Reply, Sent};
 use super::decide::Endpoint;
 use super::draw::Published;
 use super::page::Language;
@@ -42,7 +41,7 @@ impl Gate {
         self: &Arc<Self>,
         endpoint: Endpoint,
         parts: Parts,
-        body: Incoming,
+        body: Sent,
         peer: SocketAddr,
         address: IpAddr,
     ) -> Response<Reply> {
@@ -80,12 +79,7 @@ impl Gate {
         self.arrive_and_tell(&site, &mut visitor, &parts.headers, address, How::Poll, now).await
     }
 
-    async fn join_call(
-        &self,
-        parts: &Parts,
-        body: Incoming,
-        address: IpAddr,
-    ) -> Result<Response<Reply>, Kind> {
+    async fn join_call(&self, parts: &Parts, body: Sent, address: IpAddr) -> Result<Response<Reply>, Kind> {
         self.same_site(parts)?;
         let join = self.read_join(body).await?;
         let site = self.site_of(parts, join.room.as_deref())?;
@@ -109,7 +103,7 @@ impl Gate {
         Ok(response)
     }
 
-    async fn leave_call(&self, parts: &Parts, body: Incoming) -> Result<Response<Reply>, Kind> {
+    async fn leave_call(&self, parts: &Parts, body: Sent) -> Result<Response<Reply>, Kind> {
         self.same_site(parts)?;
         let join = self.read_join(body).await?;
         let site = self.site_of(parts, join.room.as_deref())?;
@@ -183,7 +177,7 @@ impl Gate {
 
     /// Reads a small JSON object; nothing at all is an empty one. It is as
     /// small as a head and has a head's time.
-    async fn read_join(&self, body: Incoming) -> Result<JoinBody, Kind> {
+    async fn read_join(&self, body: Sent) -> Result<JoinBody, Kind> {
         let bytes = self.read_small(body).await?;
         if bytes.trim_ascii().is_empty() {
             return Ok(JoinBody::default());
@@ -192,8 +186,12 @@ impl Gate {
     }
 
     /// Reads a body that is as small as a head and has a head's time.
-    pub(super) async fn read_small(&self, body: Incoming) -> Result<Bytes, Kind> {
-        let body = Limited::new(body, BODY).collect();
+    pub(super) async fn read_small(&self, body: Sent) -> Result<Bytes, Kind> {
+        let body = match body {
+            Sent::Whole(bytes) if bytes.len() <= BODY => return Ok(bytes),
+            Sent::Whole(_) => return Err(kind::BAD_REQUEST),
+            Sent::Coming(body) => Limited::new(body, BODY).collect(),
+        };
         let body = tokio::time::timeout(self.config.limits.head_timeout, body).await;
         Ok(body.map_err(|_| kind::SLOW_BODY)?.map_err(|_| kind::BAD_REQUEST)?.to_bytes())
     }
@@ -201,7 +199,7 @@ impl Gate {
     /// Keeps the language that was chosen and goes back to the page. A form, for
     /// browsers without script; it changes nothing but words, so it may come from
     /// anywhere (pages say `no-referrer`, and such a form has no `Origin`).
-    async fn language_call(&self, body: Incoming) -> Result<Response<Reply>, Kind> {
+    async fn language_call(&self, body: Sent) -> Result<Response<Reply>, Kind> {
         let form = self.read_small(body).await?;
         let language = field(&form, "language").and_then(|tag| Language::of_own_tag(&tag));
         let language = language.ok_or(kind::BAD_REQUEST)?;

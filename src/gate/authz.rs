@@ -43,12 +43,7 @@ impl Gate {
         let mut inside = Inside::new(visitor, facts.has_pass, false);
         let mut arrived = Arrived::Nobody;
         if matches!(decide(&facts), Decision::WaitPage | Decision::WaitApi) {
-            arrived = self.show_up(&site, &mut inside.visitor, address, page, now).await;
-            inside.grant = self.grant(&site, &inside.visitor, &arrived, now);
-            if let Arrived::Admitted(pass) = &arrived {
-                facts.has_pass = true;
-                inside.pass = *pass;
-            }
+            arrived = self.show_up(&site, &mut inside, &mut facts, address, now).await;
         }
         match decide(&facts) {
             Decision::Malformed => self.problem(&parts.headers, false, kind::BAD_REQUEST),
@@ -69,7 +64,7 @@ impl Gate {
             }
             Decision::Shut => self.problem(&asked.headers, page, kind::STORE_DOWN),
             Decision::WaitPage | Decision::WaitApi => {
-                let mut response = self.turn_away(&site, &asked, inside, arrived, page);
+                let mut response = self.turn_away(&site, &Asked::of(&asked, address, page), inside, arrived);
                 if parts.uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "nginx=1")) {
                     *response.status_mut() = StatusCode::UNAUTHORIZED;
                 }

@@ -63,6 +63,14 @@ impl Body for Reply {
     }
 }
 
+/// A body that the gate itself reads.
+pub(super) enum Sent {
+    /// It came with the head.
+    Whole(Bytes),
+    /// It comes.
+    Coming(Incoming),
+}
+
 /// Why a request's body did not reach the app whole.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum UploadError {

@@ -12,13 +12,12 @@ use std::time::Duration;
 use http::header::{CONTENT_TYPE, HOST};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
-use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 
 use super::answer::{Grant, Kind, html, json, language, own_headers, retry_after, set_tokens};
 use super::api::{field, see_other};
 use super::arrive::{Arrived, How};
-use super::body::Reply;
+use super::body::{Reply, Sent};
 use super::page::View;
 use super::page::moving::{Moving, Offer};
 use super::seal::{SealedLink, SealedPlace};
@@ -55,7 +54,7 @@ impl Gate {
     pub(super) async fn move_call(
         self: &Arc<Self>,
         parts: Parts,
-        body: Incoming,
+        body: Sent,
         address: IpAddr,
     ) -> Response<Reply> {
         let outcome = match parts.method {
@@ -118,7 +117,7 @@ impl Gate {
     async fn take(
         self: &Arc<Self>,
         parts: &Parts,
-        body: Incoming,
+        body: Sent,
         address: IpAddr,
     ) -> Result<Response<Reply>, Kind> {
         self.same_site(parts)?;

@@ -13,29 +13,23 @@ mod head;
 mod pool;
 
 use std::cell::RefCell;
-use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::task::Poll;
 
-use http::Response;
-use http::header::HOST;
+use http::Method;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::answer::{close, language};
-use super::arrive::recall;
-use super::body::Reply;
-use super::decide::{Decision, Endpoint, Upgrade, decide};
+use super::Gate;
+use super::answer::language;
 use super::forward::Failure;
 use super::page::Language;
 use super::site::Site;
 use super::upstream::Peer;
-use super::visit::{Asked, Inside};
-use super::visitor::Fields as _;
-use super::{Gate, accepts_html, address, request};
+use super::visit::Inside;
+use super::wait::{Visit, say};
 use crate::domain::time::Timestamp;
-use crate::server::{Downstream, Gone, PlainRequest, Relay, write_answer, write_field};
+use crate::server::{Downstream, Gone, PlainRequest, write_field};
 
 pub(super) use answer::{Broken, FIELDS, HEAD_BYTES, framing};
 use exchange::Exchange;
@@ -105,44 +99,22 @@ impl From<Broken> for Stop {
 }
 
 impl Gate {
-    /// Sends a plain request to the app when it may go there; `None` leaves it
-    /// to the ordinary way.
+    /// Sends a plain `GET` or `HEAD` that may go to the app; `None` leaves it to
+    /// the ordinary way.
     pub(super) fn forward_at_once(
         self: &Arc<Self>,
-        peer: SocketAddr,
         plain: &PlainRequest<'_>,
+        host: &[u8],
+        visit: Visit<'_, '_>,
     ) -> Option<Forwarded> {
-        let path = plain.path();
-        if Endpoint::of(path).is_some() {
-            return None;
-        }
-        let host = plain.single(&HOST)?;
-        let name =
-            std::str::from_utf8(host).ok().filter(|host| request::is_host(host)).map(request::host_name)?;
-        let sites = self.sites.load();
-        let site = sites.find(&name, path)?;
-        let now = site.room.now();
-        let mut visitor = self.visitor(site, plain, now);
-        recall(site, &mut visitor, now);
-        let asked = Asked {
-            path,
-            fields: plain,
-            address: address::client(peer, plain, &self.config.trusted_proxies),
-            page: accepts_html(plain),
-            upgrade: Upgrade::None,
-        };
-        let facts = self.facts(site, &visitor, &asked, now);
-        if decide(&facts) != Decision::Forward {
-            return None;
-        }
-        let mut inside = Inside::new(visitor, facts.has_pass, self.trusts(peer.ip()));
+        let Visit { site, asked, facts, mut inside, now } = visit;
         if self.renewal_due(site, &inside, now).is_some() {
             return None;
         }
         let way = OF_THREAD.with_borrow_mut(|Scratch { output, .. }| {
             output.clear();
             head::begin_request(plain, output);
-            self.introduce(site, &asked, Some(host), &inside, now, |name, value| {
+            self.introduce(site, asked, Some(host), &inside, now, |name, value| {
                 write_field(name, value, output)
             });
             output.extend_from_slice(b"\r\n");
@@ -150,13 +122,13 @@ impl Gate {
         })?;
         // Only now: without a peer the ordinary way counts it.
         self.forwarder.count();
-        inside.shadow = self.follow_shadow(site, &inside.visitor, &asked, facts.bypass, now);
+        inside.shadow = self.follow_shadow(site, &inside.visitor, asked, facts.bypass, now);
         let order = Order {
             gate: Arc::clone(self),
             site: Arc::clone(site),
             inside,
             now,
-            to_head: plain.is_head,
+            to_head: plain.method == Method::HEAD,
             page: asked.page,
             language: language(plain),
         };
@@ -175,8 +147,9 @@ impl Gate {
     }
 }
 
-impl Relay for Forwarded {
-    async fn run<I>(self, visitor: &mut Downstream<'_, I>) -> Result<(), Gone>
+impl Forwarded {
+    /// Hands the visitor the app's answer; see [`crate::server::Relay::run`].
+    pub(super) async fn run<I>(self, visitor: &mut Downstream<'_, I>) -> Result<(), Gone>
     where
         I: AsyncRead + AsyncWrite + Unpin + Send,
     {
@@ -224,13 +197,6 @@ impl Order {
             self.gate.note_health(&self.site, Some(self.now), true);
         }
         let response = self.gate.failed(&self.site, failure, self.language, self.page, &self.inside);
-        let response = if visitor.is_last() { close(response) } else { response };
-        let (head, body) = response.into_parts();
-        let Reply::Own(body) = body else { return Err(Gone) };
-        let answer = Response::from_parts(head, body.unwrap_or_default());
-        let mut text = Vec::new();
-        write_answer(&answer, self.to_head, self.now, &mut text);
-        poll_fn(|cx| Poll::Ready(visitor.send(cx, &text))).await?;
-        poll_fn(|cx| visitor.poll_sent(cx)).await
+        say(response, self.to_head, visitor).await
     }
 }

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::sync::LazyLock;
 
 use http::header::HOST;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::answer::{set_tokens, status_headers};
 use super::api::room_in;
@@ -39,7 +39,7 @@ impl Gate {
         time_of_day: Timestamp,
         answer: &mut Vec<u8>,
     ) -> Option<()> {
-        if get.is_head {
+        if get.method != Method::GET {
             return None;
         }
         let query = match get.target.strip_prefix("/queue/status")? {

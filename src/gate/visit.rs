@@ -44,6 +44,8 @@ impl Inside {
 /// What is asked, however it was read.
 pub(super) struct Asked<'a, F> {
     pub(super) path: &'a str,
+    /// Path and query.
+    pub(super) target: &'a str,
     pub(super) fields: &'a F,
     pub(super) address: IpAddr,
     /// A browser asks for a page.
@@ -54,7 +56,8 @@ pub(super) struct Asked<'a, F> {
 impl<'a> Asked<'a, HeaderMap> {
     pub(super) fn of(parts: &'a Parts, address: IpAddr, page: bool) -> Self {
         let upgrade = request::upgrade(parts);
-        Self { path: parts.uri.path(), fields: &parts.headers, address, page, upgrade }
+        let target = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+        Self { path: parts.uri.path(), target, fields: &parts.headers, address, page, upgrade }
     }
 }
 
@@ -76,13 +79,7 @@ impl Gate {
         let mut inside = Inside::new(visitor, facts.has_pass, trusted);
         let mut arrived = None;
         if matches!(decide(&facts), Decision::WaitPage | Decision::WaitApi) {
-            let found = self.show_up(&site, &mut inside.visitor, address, page, now).await;
-            inside.grant = self.grant(&site, &inside.visitor, &found, now);
-            if let Arrived::Admitted(pass) = &found {
-                facts.has_pass = true;
-                inside.pass = *pass;
-            }
-            arrived = Some(found);
+            arrived = Some(self.show_up(&site, &mut inside, &mut facts, address, now).await);
         }
         let decision = decide(&facts);
         if matches!(decision, Decision::Forward | Decision::Tunnel) {
@@ -102,7 +99,8 @@ impl Gate {
                 response
             }
             Decision::WaitPage | Decision::WaitApi => {
-                self.turn_away(&site, &parts, inside, arrived.unwrap_or(Arrived::Nobody), page)
+                let asked = Asked::of(&parts, address, page);
+                self.turn_away(&site, &asked, inside, arrived.unwrap_or(Arrived::Nobody))
             }
         }
     }
@@ -131,9 +129,27 @@ impl Gate {
         }
     }
 
-    /// A visitor without a pass: a page load takes a place, a program's
-    /// request only finds out whether its turn has come.
+    /// Finds out what a visitor without a pass is, and what that changes.
     pub(super) async fn show_up(
+        &self,
+        site: &Site,
+        inside: &mut Inside,
+        facts: &mut Facts,
+        address: IpAddr,
+        now: Timestamp,
+    ) -> Arrived {
+        let arrived = self.turn_of(site, &mut inside.visitor, address, facts.wants_page, now).await;
+        inside.grant = self.grant(site, &inside.visitor, &arrived, now);
+        if let Arrived::Admitted(pass) = &arrived {
+            facts.has_pass = true;
+            inside.pass = *pass;
+        }
+        arrived
+    }
+
+    /// A page load takes a place, a program's request only finds out whether its
+    /// turn has come.
+    async fn turn_of(
         &self,
         site: &Site,
         visitor: &mut Visitor,
@@ -159,49 +175,41 @@ impl Gate {
     pub(super) fn turn_away(
         &self,
         site: &Site,
-        parts: &Parts,
+        asked: &Asked<'_, impl Fields>,
         mut inside: Inside,
         arrived: Arrived,
-        page: bool,
     ) -> Response<Reply> {
         if arrived == Arrived::TooMany {
-            let mut response = self.problem_json(language(&parts.headers), kind::TOO_MANY, None);
+            let mut response = self.problem_json(language(asked.fields), kind::TOO_MANY, None);
             retry_after(response.headers_mut(), Duration::from_secs(60));
-            return self.upgrade_refused(parts, response);
+            return upgrade_refused(asked.upgrade, response);
         }
         let now = site.room.now();
-        if !page {
+        if !asked.page {
             let kind = match arrived {
                 Arrived::Full => kind::FULL,
                 Arrived::Closed => kind::CLOSED,
                 _ if site.is_closed(now) => kind::CLOSED,
                 _ => kind::WAITING,
             };
-            let mut response = self.problem_json(language(&parts.headers), kind, Some(&site.status_url));
+            let mut response = self.problem_json(language(asked.fields), kind, Some(&site.status_url));
             let after = match &arrived {
                 Arrived::Waiting(waiting) => waiting.poll_after,
                 Arrived::Closed => site.room.idle_pause(&arrived, || self.chance()),
                 _ => site.room.soon(self.chance()),
             };
             retry_after(response.headers_mut(), after);
-            return self.upgrade_refused(parts, response);
+            return upgrade_refused(asked.upgrade, response);
         }
         if inside.visitor.id.is_none() && inside.visitor.carrier == Carrier::Cookies {
             inside.grant.visitor = Some(self.visitor_token(site, new_visitor(), None, now));
         }
         let arrived =
             if matches!(arrived, Arrived::Nobody) && site.is_closed(now) { Arrived::Closed } else { arrived };
-        let wanted = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        let return_to = if crate::domain::target::is_local(wanted) { wanted } else { "/" };
+        let return_to = if crate::domain::target::is_local(asked.target) { asked.target } else { "/" };
         let response =
-            self.waiting_page(site, &inside.visitor, &arrived, &inside.grant, &parts.headers, return_to);
-        self.upgrade_refused(parts, response)
-    }
-
-    /// After a refused handshake the connection carries nothing more: bytes
-    /// sent ahead of the upgrade must never be read as a request.
-    fn upgrade_refused(&self, parts: &Parts, response: Response<Reply>) -> Response<Reply> {
-        if request::upgrade(parts) == Upgrade::None { response } else { close(response) }
+            self.waiting_page(site, &inside.visitor, &arrived, &inside.grant, asked.fields, return_to);
+        upgrade_refused(asked.upgrade, response)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the whole of one request, once")]
@@ -290,6 +298,12 @@ impl Gate {
             Some(SealedPass { pass, ..sealed })
         }
     }
+}
+
+/// After a refused handshake the connection carries nothing more: bytes sent ahead
+/// of the upgrade must never be read as a request.
+fn upgrade_refused(upgrade: Upgrade, response: Response<Reply>) -> Response<Reply> {
+    if upgrade == Upgrade::None { response } else { close(response) }
 }
 
 /// Whether what the visitor had is on another device now.

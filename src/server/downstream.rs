@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::io::{Busy, Watched};
+use crate::domain::time::Timestamp;
 
 /// Bytes read ahead while an answer is under way; more stay in the socket.
 const AHEAD: usize = 1_024;
@@ -32,6 +33,12 @@ impl<'a, I: AsyncRead + AsyncWrite + Unpin> Downstream<'a, I> {
     #[must_use]
     pub fn is_last(&self) -> bool {
         self.io.activity().is_draining()
+    }
+
+    /// The time of day.
+    #[must_use]
+    pub fn time_of_day(&self) -> Timestamp {
+        self.io.activity().time_of_day()
     }
 
     /// Begins to write bytes; what the visitor does not take yet is kept, so

@@ -74,9 +74,7 @@ impl<H: Handler> Park<'_, H> {
                 }
                 Parked::Relay(relay) => {
                     let mut visitor = Downstream::new(io);
-                    // Boxed, so that connections which only wait do not carry it.
-                    let relayed = Box::pin(relay.run(&mut visitor)).await;
-                    if relayed.is_err() || io.activity().is_draining() {
+                    if relay.run(&mut visitor).await.is_err() || io.activity().is_draining() {
                         return Parked::Over;
                     }
                 }

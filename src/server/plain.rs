@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
-use http::{HeaderName, Response, StatusCode};
+use http::{HeaderName, Method, Response, StatusCode};
 
 use crate::domain::time::Timestamp;
 
@@ -17,15 +17,18 @@ const FIELDS: usize = 32;
 const NOT_PLAIN: [&str; 6] =
     ["content-length", "transfer-encoding", "upgrade", "expect", "http2-settings", "trailer"];
 
-/// A `GET` or `HEAD` over HTTP/1.1 that everybody reads in one way: one host,
-/// no body, nothing to upgrade, no field with a name that another program may
-/// take for a different one, a target that no program would spell otherwise.
+/// A `GET`, `HEAD` or `POST` over HTTP/1.1 that everybody reads in one way: one
+/// host, no body but that of a `POST`, which came with it and has one length,
+/// nothing to upgrade, no field with a name that another program may take for
+/// a different one, a target that no program would spell otherwise.
 #[derive(Debug)]
 pub struct PlainRequest<'a> {
-    /// A `HEAD`: its answer has no body.
-    pub is_head: bool,
+    /// `GET`, `HEAD` or `POST`.
+    pub method: Method,
     /// Path and query: begins with `/`, and has only what RFC 3986 lets stand there.
     pub target: &'a str,
+    /// Of a `POST`, whole; of any other there is none.
+    pub body: &'a [u8],
     fields: &'a [httparse::Header<'a>],
 }
 
@@ -54,22 +57,28 @@ pub(super) fn with_plain<T>(
     headers: usize,
     answer: impl FnOnce(&PlainRequest<'_>) -> Option<T>,
 ) -> Option<T> {
-    let is_head = bytes.starts_with(b"HEAD /");
-    if !(is_head || bytes.starts_with(b"GET /")) || !bytes.ends_with(b"\r\n\r\n") {
+    let (method, has_body) = match bytes {
+        [b'G', b'E', b'T', b' ', b'/', ..] => (Method::GET, false),
+        [b'H', b'E', b'A', b'D', b' ', b'/', ..] => (Method::HEAD, false),
+        [b'P', b'O', b'S', b'T', b' ', b'/', ..] => (Method::POST, true),
+        _ => return None,
+    };
+    if !has_body && !bytes.ends_with(b"\r\n\r\n") {
         return None;
     }
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
     let mut head = httparse::Request::new(&mut fields);
     let Ok(httparse::Status::Complete(length)) = head.parse(bytes) else { return None };
-    if length != bytes.len() || head.version != Some(1) || head.headers.len() > headers {
+    let body = &bytes[length..];
+    if !(has_body || body.is_empty()) || head.version != Some(1) || head.headers.len() > headers {
         return None;
     }
-    let plain = PlainRequest { is_head, target: head.path?, fields: head.headers };
+    let plain = PlainRequest { method, target: head.path?, body, fields: head.headers };
     is_plain(&plain).then(|| answer(&plain)).flatten()
 }
 
 fn is_plain(head: &PlainRequest<'_>) -> bool {
-    let mut hosts = 0;
+    let (mut hosts, mut length) = (0, None);
     for field in head.fields {
         if field.name.contains('_') {
             return false;
@@ -80,11 +89,17 @@ fn is_plain(head: &PlainRequest<'_>) -> bool {
             if !field.value.eq_ignore_ascii_case(b"keep-alive") {
                 return false;
             }
+        } else if head.method == Method::POST && field.name.eq_ignore_ascii_case("content-length") {
+            if length.replace(field.value).is_some() {
+                return false;
+            }
         } else if NOT_PLAIN.iter().any(|name| field.name.eq_ignore_ascii_case(name)) {
             return false;
         }
     }
-    hosts == 1 && head.target.bytes().all(is_of_target)
+    let mut digits = itoa::Buffer::new();
+    let is_whole = length.unwrap_or(b"0") == digits.format(head.body.len()).as_bytes();
+    hosts == 1 && is_whole && head.target.bytes().all(is_of_target)
 }
 
 /// Whether RFC 3986 lets `byte` stand in a path or query.
@@ -173,6 +188,12 @@ mod tests {
         let good = "GET /x?y=1 HTTP/1.1\r\nHost: t\r\nConnection: Keep-Alive\r\nCookie: a=b\r\n\r\n";
         assert_eq!(target_of(good).as_deref(), Some("/x?y=1"));
         assert_eq!(target_of(&good.replace("GET", "HEAD")).as_deref(), Some("/x?y=1"));
+        assert_eq!(target_of(&good.replace("GET", "POST")).as_deref(), Some("/x?y=1"));
+        for (body, length) in [("", 0), ("hello", 5), ("two\r\n\r\nlines", 12)] {
+            let post = format!("POST /x HTTP/1.1\r\nHost: t\r\nContent-Length: {length}\r\n\r\n{body}");
+            let read = with_plain(post.as_bytes(), 3, |head| Some(head.body.to_vec()));
+            assert_eq!(read.as_deref(), Some(body.as_bytes()));
+        }
     }
 
     #[test]
@@ -185,7 +206,15 @@ mod tests {
             "GET /x<y HTTP/1.1\r\nHost: t\r\n\r\n",
             "GET /x^y HTTP/1.1\r\nHost: t\r\n\r\n",
             "GET /x HTTP/1.1\r\nHost: t\r\nA: b\r\nC: d\r\nE: f\r\n\r\n",
-            "POST /x HTTP/1.1\r\nHost: t\r\n\r\n",
+            "PUT /x HTTP/1.1\r\nHost: t\r\n\r\n",
+            "POST /x HTTP/1.1\r\nHost: t\r\n\r\nhello",
+            "POST /x HTTP/1.1\r\nHost: t\r\nContent-Length: 6\r\n\r\nhello",
+            "POST /x HTTP/1.1\r\nHost: t\r\nContent-Length: 4\r\n\r\nhello",
+            "POST /x HTTP/1.1\r\nHost: t\r\nContent-Length: 05\r\n\r\nhello",
+            "POST /x HTTP/1.1\r\nHost: t\r\nContent-Length: +5\r\n\r\nhello",
+            "POST /x HTTP/1.1\r\nHost: t\r\nContent-Length: 5, 5\r\n\r\nhello",
+            "POST /x HTTP/1.1\r\nContent-Length: 5\r\nHost: t\r\nContent-Length: 5\r\n\r\nhello",
+            "POST /x HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             "GET http://t/x HTTP/1.1\r\nHost: t\r\n\r\n",
             "GET /x HTTP/1.1\r\nHost: t\r\nContent-Length: 0\r\n\r\n",
             "GET /x HTTP/1.1\r\nHost: t\r\nTransfer-Encoding: chunked\r\n\r\n",

@@ -9,7 +9,8 @@ use crate::server::{PlainRequest, write_date};
 
 /// Begins a request: what of a visitor's head the app may see.
 pub(super) fn begin_request(plain: &PlainRequest<'_>, out: &mut Vec<u8>) {
-    out.extend_from_slice(if plain.is_head { b"HEAD " } else { b"GET " });
+    out.extend_from_slice(plain.method.as_str().as_bytes());
+    out.push(b' ');
     out.extend_from_slice(plain.target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     for (name, value) in plain.fields() {

@@ -1,4 +1,4 @@
-//! Polls that are answered without hyper, between requests that are not.
+//! What is answered without hyper, between requests that are not.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use crate::support::app::FakeApp;
 use crate::support::gate::TestGate;
 use crate::support::http1::Answer;
 use crate::support::raw::{DEADLINE, Raw};
+use crate::support::wait::until;
 
 /// A full room, and the cookies of somebody who waits before it.
 async fn waiting(more: &str) -> (TestGate, String) {
@@ -44,18 +45,34 @@ fn shape(answer: &Answer) -> (u16, BTreeSet<(String, String)>, Vec<String>) {
         };
         (name, value)
     };
-    let keys = answer.json().as_object().expect("an object").keys().cloned().collect();
-    (answer.status, answer.fields.iter().map(field).collect(), keys)
+    let is_json = answer.field("content-type").is_some_and(|kind| kind.ends_with("json"));
+    let says = match is_json && !answer.body.is_empty() {
+        true => answer.json().as_object().expect("an object").keys().cloned().collect(),
+        // A page: its words.
+        false => answer.text().split(|c: char| !c.is_alphabetic()).map(str::to_owned).collect(),
+    };
+    (answer.status, answer.fields.iter().map(field).collect(), says)
 }
 
-/// The answers to a poll with these fields, without and with hyper: a length makes it hyper's.
+/// The answers to a request, without and with hyper: an odd field makes it hyper's.
+async fn ask_both_ways(gate: &TestGate, line: &str, fields: &str, body: &str) -> [Answer; 2] {
+    let mut answers = Vec::new();
+    for odd in ["", "X_Odd: 1\r\n"] {
+        let mut raw = Raw::connect(gate.address()).await;
+        let length = match line.starts_with("POST") {
+            true => format!("Content-Length: {}\r\n", body.len()),
+            false => String::new(),
+        };
+        let text = format!("{line} HTTP/1.1\r\nHost: t.test\r\n{fields}{length}{odd}\r\n{body}");
+        raw.send(text.as_bytes()).await;
+        answers.push(raw.answer_within(DEADLINE, line.starts_with("HEAD")).await.expect("an answer"));
+    }
+    answers.try_into().expect("two")
+}
+
+/// The answers to a poll with these fields.
 async fn both_ways(gate: &TestGate, fields: &str) -> [Answer; 2] {
-    let mut raw = Raw::connect(gate.address()).await;
-    let head = format!("GET /queue/status HTTP/1.1\r\nHost: t.test\r\n{fields}");
-    raw.send(format!("{head}\r\n").as_bytes()).await;
-    let parked = raw.answer().await;
-    raw.send(format!("{head}Content-Length: 0\r\n\r\n").as_bytes()).await;
-    [parked, raw.answer().await]
+    ask_both_ways(gate, "GET /queue/status", fields, "").await
 }
 
 #[tokio::test]
@@ -98,6 +115,79 @@ async fn a_poll_before_its_time_is_refused_alike_with_and_without_hyper() {
     let [parked, hypers] = both_ways(&gate, &cookie).await;
     assert_eq!(parked.status, 429);
     assert_eq!(shape(&parked), shape(&hypers));
+}
+
+#[tokio::test]
+async fn joins_page_loads_and_calls_are_answered_alike_with_and_without_hyper() {
+    let (gate, cookie) = waiting("").await;
+    let waiter = format!("Cookie: {cookie}\r\n");
+    let visitor = cookie.split("; ").find(|cookie| cookie.starts_with("usher_visitor")).expect("a cookie");
+    let unplaced = format!("Cookie: {visitor}\r\n");
+    let html = "Accept: text/html\r\n";
+    let browser = format!("{html}{waiter}");
+    let foreign = format!("Sec-Fetch-Site: cross-site\r\n{waiter}");
+    let korean = format!("Accept-Language: ko\r\n{browser}");
+    let returning = r#"{"return_to":"/seats"}"#;
+    for (line, fields, body, status) in [
+        ("POST /queue/join", "", "", 200),
+        ("POST /queue/join", &waiter, "", 200),
+        ("POST /queue/join", &unplaced, "", 200),
+        ("POST /queue/join?room=main", &waiter, returning, 200),
+        ("POST /queue/join", &waiter, r#"{"return_to":"//evil.test"}"#, 400),
+        ("POST /queue/join", &waiter, "{", 400),
+        ("POST /queue/join?room=nowhere", &waiter, "", 404),
+        ("POST /queue/join", &foreign, "", 403),
+        ("GET /queue/join", &waiter, "", 405),
+        ("GET /queue/status", &unplaced, "", 200),
+        ("POST /queue/language", html, "language=ko&return_to=/x", 303),
+        ("GET /queue/move", &waiter, "", 200),
+        ("GET /queue/authz", &browser, "", 200),
+        ("GET /queue/nothing", "", "", 404),
+        ("GET /seats?row=1", html, "", 200),
+        ("GET /seats", &browser, "", 200),
+        ("GET /seats", &korean, "", 200),
+        ("HEAD /seats", &browser, "", 200),
+        ("GET /seats", &waiter, "", 429),
+        ("GET /seats", "", "", 429),
+    ] {
+        let [parked, hypers] = ask_both_ways(&gate, line, fields, body).await;
+        assert_eq!(parked.status, status, "{line} {fields}{body}: {}", parked.text());
+        let [(_, parked, said), (_, hypers, hyper_said)] = [shape(&parked), shape(&hypers)];
+        assert_eq!(parked, hypers, "{line} {fields}{body}");
+        assert!(said == hyper_said, "{line} {fields}{body}");
+    }
+    for way in ["", "X_Odd: 1\r\n"] {
+        let mut client = gate.client();
+        client.stand().await;
+        let mut raw = Raw::connect(gate.address()).await;
+        let leave =
+            format!("POST /queue/leave HTTP/1.1\r\nHost: t.test\r\nCookie: {}\r\n{way}\r\n", client.cookie());
+        raw.send(leave.as_bytes()).await;
+        assert_eq!(raw.answer().await.json()["state"], "left", "{way}");
+        client.until_state("left").await;
+    }
+}
+
+/// Its answer is the app's, which is asked once.
+#[tokio::test]
+async fn a_page_load_of_somebody_whose_turn_has_come_goes_to_the_app() {
+    let app = FakeApp::start().await;
+    let gate = TestGate::before(&app, "capacity = 10").await;
+    let mut client = gate.client();
+    client.stand().await;
+    // Without a poll, so that nobody has told the browser of its pass.
+    let mut raw = Raw::connect(gate.address()).await;
+    let load = format!(
+        "GET /turn HTTP/1.1\r\nHost: t.test\r\nAccept: text/html\r\nCookie: {}\r\n\r\n",
+        client.cookie()
+    );
+    let answer = until("its turn", DEADLINE, async || {
+        raw.send(load.as_bytes()).await;
+        Some(raw.answer().await).filter(|_| !app.seen_at("/turn").is_empty())
+    })
+    .await;
+    assert!(answer.all("set-cookie").iter().any(|cookie| cookie.starts_with("usher_pass=")), "{answer:?}");
+    assert_eq!(app.seen_at("/turn").len(), 1);
 }
 
 #[tokio::test]
