@@ -206,7 +206,7 @@ impl Gate {
         }
         let address = address::client(peer, &parts.headers, &self.config.trusted_proxies);
         if let Some(endpoint) = Endpoint::of(parts.uri.path()) {
-            return Box::pin(self.api(endpoint, parts, Sent::Coming(body), peer, address)).await;
+            return Box::pin(self.api(endpoint, parts, Sent::Right(body), peer, address)).await;
         }
         let sites = self.sites.load();
         match sites.find(&request::host(&parts), parts.uri.path()) {

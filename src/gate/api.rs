@@ -187,11 +187,7 @@ impl Gate {
 
     /// Reads a body that is as small as a head and has a head's time.
     pub(super) async fn read_small(&self, body: Sent) -> Result<Bytes, Kind> {
-        let body = match body {
-            Sent::Whole(bytes) if bytes.len() <= BODY => return Ok(bytes),
-            Sent::Whole(_) => return Err(kind::BAD_REQUEST),
-            Sent::Coming(body) => Limited::new(body, BODY).collect(),
-        };
+        let body = Limited::new(body, BODY).collect();
         let body = tokio::time::timeout(self.config.limits.head_timeout, body).await;
         Ok(body.map_err(|_| kind::SLOW_BODY)?.map_err(|_| kind::BAD_REQUEST)?.to_bytes())
     }

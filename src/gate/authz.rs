@@ -39,7 +39,8 @@ impl Gate {
         let page = super::wants_page(&asked);
         let mut visitor = self.visitor(&site, &asked.headers, now);
         recall(&site, &mut visitor, now);
-        let mut facts = self.facts(&site, &visitor, &Asked::of(&asked, address, page), now);
+        let told = Asked::of(&asked, address, page);
+        let mut facts = self.facts(&site, &visitor, &told, now);
         let mut inside = Inside::new(visitor, facts.has_pass, false);
         let mut arrived = Arrived::Nobody;
         if matches!(decide(&facts), Decision::WaitPage | Decision::WaitApi) {
@@ -48,7 +49,6 @@ impl Gate {
         match decide(&facts) {
             Decision::Malformed => self.problem(&parts.headers, false, kind::BAD_REQUEST),
             Decision::Forward | Decision::Tunnel => {
-                let told = Asked::of(&asked, address, page);
                 self.follow_shadow(&site, &inside.visitor, &told, facts.bypass, now);
                 // What the app answers is not known here: most pages are one visitor's.
                 self.hand_next(&site, &mut inside, !page);
@@ -64,7 +64,7 @@ impl Gate {
             }
             Decision::Shut => self.problem(&asked.headers, page, kind::STORE_DOWN),
             Decision::WaitPage | Decision::WaitApi => {
-                let mut response = self.turn_away(&site, &Asked::of(&asked, address, page), inside, arrived);
+                let mut response = self.turn_away(&site, &told, inside, arrived);
                 if parts.uri.query().is_some_and(|query| query.split('&').any(|pair| pair == "nginx=1")) {
                     *response.status_mut() = StatusCode::UNAUTHORIZED;
                 }

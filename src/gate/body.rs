@@ -8,7 +8,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::Response;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 
@@ -31,6 +33,15 @@ impl Reply {
 
     pub(super) fn empty() -> Self {
         Self::Own(None)
+    }
+
+    /// An answer that is there as a whole; `None`: it is the app's.
+    pub(super) fn whole(response: Response<Self>) -> Option<Response<Bytes>> {
+        let (head, body) = response.into_parts();
+        match body {
+            Self::Own(bytes) => Some(Response::from_parts(head, bytes.unwrap_or_default())),
+            Self::App(_) => None,
+        }
     }
 }
 
@@ -63,13 +74,8 @@ impl Body for Reply {
     }
 }
 
-/// A body that the gate itself reads.
-pub(super) enum Sent {
-    /// It came with the head.
-    Whole(Bytes),
-    /// It comes.
-    Coming(Incoming),
-}
+/// A body that the gate itself reads: it came with the head, or it comes.
+pub(super) type Sent = Either<Full<Bytes>, Incoming>;
 
 /// Why a request's body did not reach the app whole.
 #[derive(Debug, thiserror::Error)]

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::sync::LazyLock;
 
 use http::header::HOST;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
 use super::answer::{set_tokens, status_headers};
 use super::api::room_in;
@@ -58,9 +58,8 @@ impl Gate {
         let arrived = self.in_view(&site, &visitor, How::Poll, now)?;
         // Rare: no state, or a name to be given with it.
         if matches!(arrived, Arrived::TooEarly(_)) || visitor.id.is_none() {
-            let (head, body) = self.tell(&site, &visitor, get, &arrived, How::Poll, now).into_parts();
-            let Reply::Own(body) = body else { return None };
-            write_answer(&Response::from_parts(head, body.unwrap_or_default()), false, time_of_day, answer);
+            let told = Reply::whole(self.tell(&site, &visitor, get, &arrived, How::Poll, now))?;
+            write_answer(&told, false, time_of_day, answer);
             return Some(());
         }
         let grant = self.grant(&site, &visitor, &arrived, now);

@@ -75,7 +75,8 @@ impl Gate {
         let trusted = self.trusts(peer.ip());
         let mut visitor = self.visitor(&site, &parts.headers, now);
         recall(&site, &mut visitor, now);
-        let mut facts = self.facts(&site, &visitor, &Asked::of(&parts, address, page), now);
+        let asked = Asked::of(&parts, address, page);
+        let mut facts = self.facts(&site, &visitor, &asked, now);
         let mut inside = Inside::new(visitor, facts.has_pass, trusted);
         let mut arrived = None;
         if matches!(decide(&facts), Decision::WaitPage | Decision::WaitApi) {
@@ -83,7 +84,6 @@ impl Gate {
         }
         let decision = decide(&facts);
         if matches!(decision, Decision::Forward | Decision::Tunnel) {
-            let asked = Asked::of(&parts, address, page);
             inside.shadow = self.follow_shadow(&site, &inside.visitor, &asked, facts.bypass, now);
         }
         match decision {
@@ -99,7 +99,6 @@ impl Gate {
                 response
             }
             Decision::WaitPage | Decision::WaitApi => {
-                let asked = Asked::of(&parts, address, page);
                 self.turn_away(&site, &asked, inside, arrived.unwrap_or(Arrived::Nobody))
             }
         }

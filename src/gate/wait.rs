@@ -15,6 +15,7 @@ use futures_util::future::BoxFuture;
 use http::header::HOST;
 use http::request::Parts;
 use http::{HeaderName, HeaderValue, Method, Request, Response};
+use http_body_util::Full;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::answer::close;
@@ -48,7 +49,7 @@ pub struct Call {
     address: IpAddr,
     peer: SocketAddr,
     endpoint: Endpoint,
-    body: Bytes,
+    body: Full<Bytes>,
 }
 
 /// A request to the app, and what is known of it.
@@ -69,36 +70,46 @@ impl Gate {
         time_of_day: Timestamp,
         answer: &mut Vec<u8>,
     ) -> AtOnce<Begun> {
-        let (path, fields) = (plain.path(), plain);
         let address = address::client(peer, plain, &self.config.trusted_proxies);
-        match Endpoint::of(path) {
+        let begun = match Endpoint::of(plain.path()) {
             // Large, the same for all, and not to be copied for each.
-            Some(Endpoint::Draw) => return AtOnce::Later,
-            Some(endpoint) => {
-                let Some(parts) = parts(plain) else { return AtOnce::Later };
-                let (gate, body) = (Arc::clone(self), Bytes::copy_from_slice(plain.body));
-                let call = Call { gate, parts, address, peer, endpoint, body };
-                return AtOnce::Relay(Begun::Call(Box::new(call)));
-            }
-            None => {}
-        }
-        let page = accepts_html(plain);
-        let asked = Asked { path, target: plain.target, fields, address, page, upgrade: Upgrade::None };
-        let begun = match plain.method {
-            Method::POST => None,
-            _ => self.visit_at_once(peer, plain, &asked, time_of_day, answer),
+            Some(Endpoint::Draw) => None,
+            Some(endpoint) => self.call_at_once(endpoint, peer, address, plain),
+            None if plain.method == Method::POST => None,
+            None => self.visit_at_once(peer, address, plain, time_of_day, answer),
         };
         begun.unwrap_or(AtOnce::Later)
+    }
+
+    fn call_at_once(
+        self: &Arc<Self>,
+        endpoint: Endpoint,
+        peer: SocketAddr,
+        address: IpAddr,
+        plain: &PlainRequest<'_>,
+    ) -> Option<AtOnce<Begun>> {
+        let (gate, parts) = (Arc::clone(self), parts(plain)?);
+        let body = Full::from(Bytes::copy_from_slice(plain.body));
+        let call = Call { gate, parts, address, peer, endpoint, body };
+        Some(AtOnce::Relay(Begun::Call(Box::new(call))))
     }
 
     fn visit_at_once(
         self: &Arc<Self>,
         peer: SocketAddr,
+        address: IpAddr,
         plain: &PlainRequest<'_>,
-        asked: &Asked<'_, PlainRequest<'_>>,
         time_of_day: Timestamp,
         answer: &mut Vec<u8>,
     ) -> Option<AtOnce<Begun>> {
+        let asked = Asked {
+            path: plain.path(),
+            target: plain.target,
+            fields: plain,
+            address,
+            page: accepts_html(plain),
+            upgrade: Upgrade::None,
+        };
         let host = plain.single(&HOST)?;
         let name =
             std::str::from_utf8(host).ok().filter(|host| request::is_host(host)).map(request::host_name)?;
@@ -107,18 +118,15 @@ impl Gate {
         let now = site.room.now();
         let mut visitor = self.visitor(site, plain, now);
         recall(site, &mut visitor, now);
-        let facts = self.facts(site, &visitor, asked, now);
+        let facts = self.facts(site, &visitor, &asked, now);
         let inside = Inside::new(visitor, facts.has_pass, self.trusts(peer.ip()));
-        let visit = Visit { site, asked, facts, inside, now };
+        let visit = Visit { site, asked: &asked, facts, inside, now };
         match decide(&facts) {
             Decision::Forward => {
                 self.forward_at_once(plain, host, visit).map(|sent| AtOnce::Relay(Begun::Forwarded(sent)))
             }
             Decision::WaitPage | Decision::WaitApi => {
-                let response = self.turn_away_at_once(visit)?;
-                let (head, body) = response.into_parts();
-                let Reply::Own(body) = body else { return None };
-                let response = Response::from_parts(head, body.unwrap_or_default());
+                let response = Reply::whole(self.turn_away_at_once(visit)?)?;
                 write_answer(&response, plain.method == Method::HEAD, time_of_day, answer);
                 Some(AtOnce::Answered)
             }
@@ -167,7 +175,7 @@ impl Call {
     {
         let Self { gate, parts, address, peer, endpoint, body } = *self;
         let to_head = parts.method == Method::HEAD;
-        let response = gate.api(endpoint, parts, Sent::Whole(body), peer, address).await;
+        let response = gate.api(endpoint, parts, Sent::Left(body), peer, address).await;
         say(response, to_head, visitor).await
     }
 }
@@ -197,9 +205,7 @@ where
     I: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let response = if visitor.is_last() { close(response) } else { response };
-    let (head, body) = response.into_parts();
-    let Reply::Own(body) = body else { return Err(Gone) };
-    let answer = Response::from_parts(head, body.unwrap_or_default());
+    let answer = Reply::whole(response).ok_or(Gone)?;
     let mut text = Vec::with_capacity(answer.body().len() + USUAL_HEAD);
     write_answer(&answer, to_head, visitor.time_of_day(), &mut text);
     poll_fn(|cx| Poll::Ready(visitor.send(cx, &text))).await?;
