@@ -14,6 +14,7 @@ use pingora_core::protocols::l4::stream::L4BufferSettings;
 use pingora_core::server::configuration::{Opt, ServerConf};
 use pingora_core::server::{RunArgs, Server};
 use pingora_core::services::listening::Service;
+use socket2::{Domain, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 
@@ -243,8 +244,7 @@ impl Process {
     ) -> anyhow::Result<()> {
         if !self.server.options.as_ref().is_some_and(|opt| opt.upgrade) {
             // Pingora would give up in a thread of its own; say it in one line.
-            std::net::TcpListener::bind(listen)
-                .with_context(|| format!("{name}: cannot listen on {listen}"))?;
+            is_free(listen).with_context(|| format!("{name}: cannot listen on {listen}"))?;
         }
         let app = HttpApp::new(handler, bounds, tls, Arc::clone(&connections), Arc::clone(&self.clock));
         let mut service = Service::new(name.to_owned(), app);
@@ -268,6 +268,18 @@ impl Process {
         server.run(RunArgs { shutdown_signal: Box::new(Signals(lifecycle)) });
         std::process::exit(0);
     }
+}
+
+/// Whether an address can be listened on. It is not, not even for a moment: who
+/// connected then would be taken and cut off before anything is served.
+///
+/// # Errors
+/// The system's word for why not.
+fn is_free(address: SocketAddr) -> std::io::Result<()> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // As listeners do: connections that are just over keep no address.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
 }
 
 /// Judges what only its users can: the rooms' pages, the certificate and its key.
@@ -337,4 +349,19 @@ pub(crate) fn gate_keys(config: &Config) -> anyhow::Result<config::Keys> {
 fn upgrade_socket(listen: SocketAddr) -> String {
     let folder = std::env::var("XDG_RUNTIME_DIR").map_or_else(|_| std::env::temp_dir(), Into::into);
     folder.join(format!("usher-{}.sock", listen.port())).display().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_free_when_nobody_listens_there() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let address = listener.local_addr().expect("it has one");
+        let taken = is_free(address).expect_err("somebody listens there");
+        assert_eq!(taken.kind(), std::io::ErrorKind::AddrInUse);
+        drop(listener);
+        is_free(address).expect("nobody does");
+    }
 }
